@@ -1,0 +1,1 @@
+//! Fusebox for operators: a Prometheus collector over every circuit of a registry.

@@ -1,0 +1,2 @@
+//! HuleEdu in one binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Resolves a requested pipeline into the phases that are still to run.

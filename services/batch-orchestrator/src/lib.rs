@@ -1,0 +1,1 @@
+//! Owner of the batch record and of pipeline progress.

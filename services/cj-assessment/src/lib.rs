@@ -1,0 +1,1 @@
+//! Ranks essays by comparative judgement through AI providers.

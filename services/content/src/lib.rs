@@ -1,0 +1,1 @@
+//! Stores blobs by content hash.

@@ -1,0 +1,1 @@
+//! Owner of every essay's state, from slot to final phase.

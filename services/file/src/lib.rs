@@ -1,0 +1,1 @@
+//! Takes uploads, extracts and validates their text.

@@ -1,0 +1,1 @@
+//! Corrects learners' spelling in English and Swedish.
