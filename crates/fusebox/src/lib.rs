@@ -1,1 +1,61 @@
 //! Circuit breaker, registry, classification, events and clock: the resilience core, free of I/O and of any runtime.
+//!
+//! A [`CircuitBreaker`] watches the calls to one dependency. While calls go well it is *closed* and
+//! lets them pass. When too many fail it *opens*: calls are refused at once with a typed
+//! [`NotPermitted`]. After a break it is *half-open*: a few probes may pass, and their results close
+//! it or open it again.
+//!
+//! ```
+//! use fusebox::{BreakerConfig, CallError, Classify, Outcome, Registry, State};
+//!
+//! #[derive(Debug)]
+//! enum StoreError { Down, NotFound }
+//!
+//! impl Classify for StoreError {
+//!     fn outcome(&self) -> Outcome {
+//!         match self {
+//!             StoreError::Down => Outcome::Failure,
+//!             StoreError::NotFound => Outcome::Neutral, // the caller's fault says nothing about the store
+//!         }
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let registry = Registry::new("essay_lifecycle");
+//! let breaker = registry.register("content_client", BreakerConfig::default())?;
+//! for _ in 0..5 {
+//!     let answer: Result<(), CallError<StoreError>> = breaker.call_sync(|| Err(StoreError::Down));
+//!     assert!(answer.is_err());
+//! }
+//! assert_eq!(breaker.state(), State::Open);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Time, and nothing else from the outside world, comes in through [`Clock`]; tests drive it by
+//! hand with [`VirtualClock`]. No task and no timer runs here: whoever looks at a breaker sees the
+//! state that follows from its history and the present time.
+
+pub mod backoff;
+mod breaker;
+mod clock;
+mod config;
+mod engine;
+mod error;
+mod event;
+mod outcome;
+mod registry;
+mod snapshot;
+mod state;
+mod window;
+
+pub use breaker::{CircuitBreaker, CircuitBreakerBuilder, Permit};
+pub use clock::{Clock, MonotonicClock, VirtualClock};
+pub use config::{BreakerConfig, ConfigError, SlowCall, TripRule, Window};
+pub use error::{CallError, NotPermitted};
+pub use event::{Cause, Event, EventKind};
+pub use outcome::{Classify, Outcome};
+pub use registry::{Registry, RegistryError};
+pub use snapshot::{CallCounts, RecoveryAttempts, Snapshot, TimeInState, Transitions};
+pub use state::{Mode, State};
+pub use window::Totals;

@@ -1,0 +1,112 @@
+//! Building a breaker.
+
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::BuildHasher;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+use super::{CircuitBreaker, Inner};
+use crate::clock::{Clock, MonotonicClock};
+use crate::config::{BreakerConfig, ConfigError};
+use crate::engine::Engine;
+use crate::event::EventLog;
+
+/// Gathers what a breaker needs. See [`CircuitBreaker::builder`].
+#[must_use = "a builder does nothing until `build`"]
+#[derive(Clone)]
+pub struct CircuitBreakerBuilder {
+    name: String,
+    service: String,
+    config: BreakerConfig,
+    clock: Option<Arc<dyn Clock>>,
+    enabled: bool,
+    seed: Option<u64>,
+}
+
+impl CircuitBreakerBuilder {
+    pub(super) fn new(name: String) -> Self {
+        Self {
+            name,
+            service: String::new(),
+            config: BreakerConfig::default(),
+            clock: None,
+            enabled: true,
+            seed: None,
+        }
+    }
+
+    /// Names the service whose circuit it is; default empty.
+    pub fn service(mut self, service: impl Into<String>) -> Self {
+        self.service = service.into();
+        self
+    }
+
+    /// Sets the settings; default [`BreakerConfig::default`].
+    pub fn config(mut self, config: BreakerConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Sets the clock; default a [`MonotonicClock`].
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// With false, builds a pass-through: same type, never refuses, judges and counts no calls.
+    pub fn enabled(mut self, enabled: bool) -> Self {
+        self.enabled = enabled;
+        self
+    }
+
+    /// Sets the seed of the jitter, for runs that must repeat; default a random one.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Builds the breaker, closed.
+    ///
+    /// # Errors
+    /// The name is empty or a setting makes no sense.
+    pub fn build(self) -> Result<CircuitBreaker, ConfigError> {
+        if self.name.is_empty() {
+            return Err(ConfigError::new("name", &self.name, "any text but none"));
+        }
+        self.config.validate()?;
+        let name: Arc<str> = self.name.into();
+        let service: Arc<str> = self.service.into();
+        let clock = self
+            .clock
+            .unwrap_or_else(|| Arc::new(MonotonicClock::new()));
+        // Every `RandomState` has its own keys, so replicas and circuits draw different jitter.
+        let seed = self
+            .seed
+            .unwrap_or_else(|| RandomState::new().hash_one(&name));
+        let log = EventLog::new(Arc::clone(&service), Arc::clone(&name));
+        let engine = Engine::new(self.config, seed, clock.now(), log);
+        Ok(CircuitBreaker {
+            inner: Arc::new(Inner {
+                name,
+                service,
+                enabled: self.enabled,
+                clock,
+                engine: Mutex::new(engine),
+                observers: Mutex::new(Arc::new([])),
+                checking: AtomicBool::new(false),
+            }),
+        })
+    }
+}
+
+impl fmt::Debug for CircuitBreakerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CircuitBreakerBuilder")
+            .field("name", &self.name)
+            .field("service", &self.service)
+            .field("config", &self.config)
+            .field("enabled", &self.enabled)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,473 @@
+//! The settings of one breaker, their defaults, and what is refused at start.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// Which failures open a circuit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum TripRule {
+    /// At least `failure_threshold` failures in the window, and at least `failure_rate` of its calls.
+    #[default]
+    Rate,
+    /// `failure_threshold` failures with no success between them.
+    ///
+    /// Blind to partial outages, and makes them worse when traffic is high; here for parity with
+    /// set-ups that count this way.
+    Consecutive,
+}
+
+/// The calls over which rates are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Window {
+    /// The last so many judged calls (1 to 100 000).
+    Count(u32),
+    /// The calls of the last `length`, forgotten in steps of `length / buckets`.
+    Time {
+        /// How far back the window reaches, the current bucket included.
+        length: Duration,
+        /// Number of steps (1 to 1 000); each must last at least a millisecond.
+        buckets: u32,
+    },
+}
+
+/// When calls count as slow, and how many slow calls open the circuit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SlowCall {
+    /// A call that takes this long or longer is slow. A call still under way counts from this
+    /// moment on.
+    pub longer_than: Duration,
+    /// Share of slow calls among the window's calls that opens the circuit, 0 < rate ≤ 1.
+    pub rate: f64,
+    /// The least number of slow calls that opens the circuit.
+    pub minimum: u32,
+}
+
+/// The settings of one breaker.
+///
+/// | setting | default |
+/// |---|---|
+/// | `failure_threshold` | 5 |
+/// | `trip_rule` | [`TripRule::Rate`] |
+/// | `failure_rate` | 0.5 |
+/// | `window` | the last 10 s in 20 buckets |
+/// | `slow_call` | none |
+/// | `first_break` | 1 s |
+/// | `recovery_timeout` | 60 s |
+/// | `break_jitter` | 0.2 |
+/// | `retry_after_cap` | 300 s |
+/// | `success_threshold` | 2 |
+/// | `half_open_lease` | 30 s |
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct BreakerConfig {
+    /// The least number of failures before a trip, under either rule; at least 1.
+    pub failure_threshold: u32,
+    /// Which failures open the circuit.
+    pub trip_rule: TripRule,
+    /// Share of failures among the window's calls that opens the circuit under
+    /// [`TripRule::Rate`]; 0 < rate ≤ 1, resolved to 0.01 %.
+    pub failure_rate: f64,
+    /// The calls over which rates are computed.
+    pub window: Window,
+    /// When slow calls open the circuit too; `None` judges no speed.
+    pub slow_call: Option<SlowCall>,
+    /// The first break after a trip; failed probes double it, up to `recovery_timeout`.
+    pub first_break: Duration,
+    /// The longest break the breaker chooses by itself; at least a millisecond.
+    ///
+    /// One below `first_break` shortens that too.
+    pub recovery_timeout: Duration,
+    /// Share of a break that chance may take away, 0 to 1, so that replicas do not probe in step.
+    pub break_jitter: f64,
+    /// The longest break a `Retry-After` of the dependency may impose. It may exceed
+    /// `recovery_timeout`.
+    pub retry_after_cap: Duration,
+    /// Probes that must succeed before a half-open circuit closes, and the most that are under way
+    /// at once; at least 1.
+    pub success_threshold: u32,
+    /// How long the probes of a half-open circuit may hold all its slots. When it has passed since
+    /// the last probe was admitted, the circuit opens again and their results are late. Choose it
+    /// longer than the call's own timeout.
+    pub half_open_lease: Duration,
+}
+
+impl Default for BreakerConfig {
+    fn default() -> Self {
+        Self {
+            failure_threshold: 5,
+            trip_rule: TripRule::Rate,
+            failure_rate: 0.5,
+            window: Window::Time {
+                length: Duration::from_secs(10),
+                buckets: 20,
+            },
+            slow_call: None,
+            first_break: Duration::from_secs(1),
+            recovery_timeout: Duration::from_mins(1),
+            break_jitter: 0.2,
+            retry_after_cap: Duration::from_mins(5),
+            success_threshold: 2,
+            half_open_lease: Duration::from_secs(30),
+        }
+    }
+}
+
+impl BreakerConfig {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the least number of failures before a trip.
+    #[must_use]
+    pub fn with_failure_threshold(mut self, failures: u32) -> Self {
+        self.failure_threshold = failures;
+        self
+    }
+
+    /// Sets which failures open the circuit.
+    #[must_use]
+    pub fn with_trip_rule(mut self, rule: TripRule) -> Self {
+        self.trip_rule = rule;
+        self
+    }
+
+    /// Sets the share of failures that opens the circuit.
+    #[must_use]
+    pub fn with_failure_rate(mut self, rate: f64) -> Self {
+        self.failure_rate = rate;
+        self
+    }
+
+    /// Sets the calls over which rates are computed.
+    #[must_use]
+    pub fn with_window(mut self, window: Window) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// Sets when slow calls open the circuit.
+    #[must_use]
+    pub fn with_slow_call(mut self, slow: impl Into<Option<SlowCall>>) -> Self {
+        self.slow_call = slow.into();
+        self
+    }
+
+    /// Sets the first break after a trip.
+    #[must_use]
+    pub fn with_first_break(mut self, length: Duration) -> Self {
+        self.first_break = length;
+        self
+    }
+
+    /// Sets the longest break the breaker chooses by itself.
+    #[must_use]
+    pub fn with_recovery_timeout(mut self, length: Duration) -> Self {
+        self.recovery_timeout = length;
+        self
+    }
+
+    /// Sets the share of a break that chance may take away.
+    #[must_use]
+    pub fn with_break_jitter(mut self, share: f64) -> Self {
+        self.break_jitter = share;
+        self
+    }
+
+    /// Sets the longest break a `Retry-After` may impose.
+    #[must_use]
+    pub fn with_retry_after_cap(mut self, cap: Duration) -> Self {
+        self.retry_after_cap = cap;
+        self
+    }
+
+    /// Sets how many probes must succeed before the circuit closes.
+    #[must_use]
+    pub fn with_success_threshold(mut self, successes: u32) -> Self {
+        self.success_threshold = successes;
+        self
+    }
+
+    /// Sets how long probes may hold all slots of a half-open circuit.
+    #[must_use]
+    pub fn with_half_open_lease(mut self, lease: Duration) -> Self {
+        self.half_open_lease = lease;
+        self
+    }
+
+    /// Checks that every setting makes sense, alone and together with the others.
+    ///
+    /// # Errors
+    /// The first setting that does not, with its value and what is allowed.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        const SHARE: &str = "more than 0 and at most 1";
+        const SOME: &str = "at least 1";
+        const MILLISECOND: Duration = Duration::from_millis(1);
+
+        check(
+            self.failure_threshold >= 1,
+            "failure_threshold",
+            &self.failure_threshold,
+            SOME,
+        )?;
+        check(
+            is_share(self.failure_rate),
+            "failure_rate",
+            &self.failure_rate,
+            SHARE,
+        )?;
+        check(
+            self.success_threshold >= 1,
+            "success_threshold",
+            &self.success_threshold,
+            SOME,
+        )?;
+        check(
+            (0.0..=1.0).contains(&self.break_jitter),
+            "break_jitter",
+            &self.break_jitter,
+            "0 to 1",
+        )?;
+        for (setting, value) in [
+            ("first_break", self.first_break),
+            ("recovery_timeout", self.recovery_timeout),
+            ("retry_after_cap", self.retry_after_cap),
+            ("half_open_lease", self.half_open_lease),
+        ] {
+            check(
+                value >= MILLISECOND,
+                setting,
+                &value,
+                "at least a millisecond",
+            )?;
+        }
+        match self.window {
+            Window::Count(calls) => {
+                check(
+                    (1..=100_000).contains(&calls),
+                    "window",
+                    &calls,
+                    "1 to 100000 calls",
+                )?;
+                check(
+                    self.trip_rule != TripRule::Rate || self.failure_threshold <= calls,
+                    "failure_threshold",
+                    &self.failure_threshold,
+                    "at most the calls in the window, or the circuit could never open",
+                )?;
+            }
+            Window::Time { length, buckets } => {
+                check(
+                    (1..=1_000).contains(&buckets),
+                    "window",
+                    &buckets,
+                    "1 to 1000 buckets",
+                )?;
+                check(
+                    length >= MILLISECOND.saturating_mul(buckets),
+                    "window",
+                    &length,
+                    "at least a millisecond for each bucket",
+                )?;
+            }
+        }
+        if let Some(slow) = &self.slow_call {
+            check(is_share(slow.rate), "slow_call.rate", &slow.rate, SHARE)?;
+            check(slow.minimum >= 1, "slow_call.minimum", &slow.minimum, SOME)?;
+            check(
+                slow.longer_than > Duration::ZERO,
+                "slow_call.longer_than",
+                &slow.longer_than,
+                "more than zero",
+            )?;
+            if let Window::Count(calls) = self.window {
+                check(
+                    slow.minimum <= calls,
+                    "slow_call.minimum",
+                    &slow.minimum,
+                    "at most the calls in the window, or slow calls could never open the circuit",
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A setting was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{setting} is {value}; allowed is {allowed}")]
+pub struct ConfigError {
+    setting: &'static str,
+    value: String,
+    allowed: &'static str,
+}
+
+impl ConfigError {
+    pub(crate) fn new(
+        setting: &'static str,
+        value: &dyn std::fmt::Debug,
+        allowed: &'static str,
+    ) -> Self {
+        Self {
+            setting,
+            value: format!("{value:?}"),
+            allowed,
+        }
+    }
+
+    /// The setting's name: a field of [`BreakerConfig`], or `name`.
+    pub fn setting(&self) -> &'static str {
+        self.setting
+    }
+
+    /// The refused value.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// What would be allowed.
+    pub fn allowed(&self) -> &'static str {
+        self.allowed
+    }
+}
+
+fn check(
+    holds: bool,
+    setting: &'static str,
+    value: &dyn std::fmt::Debug,
+    allowed: &'static str,
+) -> Result<(), ConfigError> {
+    if holds {
+        Ok(())
+    } else {
+        Err(ConfigError::new(setting, value, allowed))
+    }
+}
+
+/// A rate that does not round down to nothing at the resolution of the rules.
+fn is_share(rate: f64) -> bool {
+    rate <= 1.0 && basis_points(rate) >= 1
+}
+
+/// `share` as a whole number of hundredths of a percent, so that rules compare exactly.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped to 0..=10000 and rounded before; NaN becomes 0"
+)]
+pub(crate) fn basis_points(share: f64) -> u64 {
+    (crate::backoff::unit(share) * 10_000.0).round() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(config: &BreakerConfig) -> &'static str {
+        config.validate().expect_err("must be refused").setting()
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_table() {
+        let config = BreakerConfig::new();
+        assert_eq!(config.validate(), Ok(()));
+        assert_eq!(config.failure_threshold, 5);
+        assert_eq!(config.success_threshold, 2);
+        assert_eq!(config.recovery_timeout, Duration::from_mins(1));
+        assert_eq!(config.first_break, Duration::from_secs(1));
+        assert_eq!(config.trip_rule, TripRule::Rate);
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_its_name() {
+        let ok = BreakerConfig::new;
+        assert_eq!(
+            refused(&ok().with_failure_threshold(0)),
+            "failure_threshold"
+        );
+        for rate in [0.0, -1.0, 1.01, f64::NAN, 0.000_01] {
+            assert_eq!(refused(&ok().with_failure_rate(rate)), "failure_rate");
+        }
+        assert_eq!(
+            refused(&ok().with_success_threshold(0)),
+            "success_threshold"
+        );
+        assert_eq!(refused(&ok().with_break_jitter(1.5)), "break_jitter");
+        assert_eq!(refused(&ok().with_break_jitter(f64::NAN)), "break_jitter");
+        assert_eq!(
+            refused(&ok().with_first_break(Duration::ZERO)),
+            "first_break"
+        );
+        assert_eq!(
+            refused(&ok().with_recovery_timeout(Duration::ZERO)),
+            "recovery_timeout"
+        );
+        assert_eq!(
+            refused(&ok().with_retry_after_cap(Duration::ZERO)),
+            "retry_after_cap"
+        );
+        assert_eq!(
+            refused(&ok().with_half_open_lease(Duration::ZERO)),
+            "half_open_lease"
+        );
+        assert_eq!(refused(&ok().with_window(Window::Count(0))), "window");
+        assert_eq!(refused(&ok().with_window(Window::Count(100_001))), "window");
+        let ten_ms = Duration::from_millis(10);
+        for (length, buckets) in [(ten_ms, 0), (ten_ms, 11), (Duration::from_secs(9), 1_001)] {
+            assert_eq!(
+                refused(&ok().with_window(Window::Time { length, buckets })),
+                "window"
+            );
+        }
+    }
+
+    #[test]
+    fn a_threshold_the_window_cannot_hold_is_refused_not_capped() {
+        let config = BreakerConfig::new().with_window(Window::Count(4));
+        assert_eq!(refused(&config), "failure_threshold");
+        assert_eq!(config.clone().with_failure_threshold(4).validate(), Ok(()));
+        assert_eq!(
+            config.with_trip_rule(TripRule::Consecutive).validate(),
+            Ok(())
+        );
+
+        let slow = SlowCall {
+            longer_than: Duration::from_secs(1),
+            rate: 0.5,
+            minimum: 11,
+        };
+        let config = BreakerConfig::new()
+            .with_window(Window::Count(10))
+            .with_slow_call(slow);
+        assert_eq!(refused(&config), "slow_call.minimum");
+        let bad = |slow| refused(&BreakerConfig::new().with_slow_call(slow));
+        assert_eq!(bad(SlowCall { minimum: 0, ..slow }), "slow_call.minimum");
+        assert_eq!(bad(SlowCall { rate: 0.0, ..slow }), "slow_call.rate");
+        assert_eq!(
+            bad(SlowCall {
+                longer_than: Duration::ZERO,
+                ..slow
+            }),
+            "slow_call.longer_than"
+        );
+    }
+
+    #[test]
+    fn a_refusal_says_name_value_and_what_is_allowed() {
+        let error = BreakerConfig::new()
+            .with_failure_rate(1.5)
+            .validate()
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "failure_rate is 1.5; allowed is more than 0 and at most 1"
+        );
+        assert_eq!(
+            (error.value(), error.allowed()),
+            ("1.5", "more than 0 and at most 1")
+        );
+    }
+}

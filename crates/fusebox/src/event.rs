@@ -1,0 +1,191 @@
+//! What happened to a circuit: the events, their order, and their way to the observers.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::state::{Mode, State};
+use crate::window::Totals;
+
+/// Events kept for [`crate::CircuitBreaker::recent_events`].
+pub(crate) const RECENT: usize = 64;
+/// Events that may wait for observers; beyond it the oldest is dropped and counted.
+pub(crate) const BACKLOG: usize = 1024;
+
+/// Something that happened to a circuit.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Event {
+    /// Number of the event in its circuit, from 1, without gaps.
+    pub sequence: u64,
+    /// When it happened, on the breaker's clock. The end of a break or of a lease is dated when it
+    /// was due, even when nobody looked at that moment.
+    pub at: Duration,
+    /// The service whose circuit it is.
+    pub service: Arc<str>,
+    /// The circuit's name.
+    pub circuit: Arc<str>,
+    /// Number of the period the event began, or happened in.
+    pub generation: u64,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What happened to a circuit.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// The state changed.
+    Transition {
+        /// The state before.
+        from: State,
+        /// The state after.
+        to: State,
+        /// Why.
+        cause: Cause,
+        /// The totals that caused it: of the window for a trip (calls under way for too long
+        /// included), of the probes for the end of a half-open period, otherwise zero.
+        totals: Totals,
+        /// Length of the break that begins, when one of known length does.
+        break_for: Option<Duration>,
+    },
+    /// An operator changed the mode.
+    ModeChanged {
+        /// The mode before.
+        from: Mode,
+        /// The mode after.
+        to: Mode,
+        /// The operator's reason.
+        why: Option<String>,
+    },
+    /// The circuit would have opened, had its mode not been metrics only.
+    WouldOpen {
+        /// Why it would have.
+        cause: Cause,
+        /// The window's totals at that moment; the window starts empty again.
+        totals: Totals,
+    },
+    /// An operator reset the circuit.
+    Reset,
+    /// The settings were changed.
+    Reconfigured,
+}
+
+/// Why a circuit changed its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Cause {
+    /// Too large a share of the calls failed.
+    FailureRate,
+    /// Too many calls in a row failed.
+    ConsecutiveFailures,
+    /// Too large a share of the calls was slow.
+    SlowCallRate,
+    /// The break was over.
+    BreakOver,
+    /// A health check ended the break early.
+    HealthCheck,
+    /// Enough probes succeeded.
+    ProbesSucceeded,
+    /// A probe failed.
+    ProbeFailed,
+    /// A probe was slow.
+    ProbeSlow,
+    /// The probes held all slots for too long.
+    LeaseExpired,
+    /// An operator changed the mode or reset the circuit.
+    Operator,
+}
+
+impl Cause {
+    /// The name used in labels, logs and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Cause::FailureRate => "failure_rate",
+            Cause::ConsecutiveFailures => "consecutive_failures",
+            Cause::SlowCallRate => "slow_call_rate",
+            Cause::BreakOver => "break_over",
+            Cause::HealthCheck => "health_check",
+            Cause::ProbesSucceeded => "probes_succeeded",
+            Cause::ProbeFailed => "probe_failed",
+            Cause::ProbeSlow => "probe_slow",
+            Cause::LeaseExpired => "lease_expired",
+            Cause::Operator => "operator",
+        }
+    }
+}
+
+/// The events of one circuit: numbered, the latest kept, the undelivered waiting.
+///
+/// Lives under the breaker's lock, so the order of numbers is the order of changes. Delivery is by
+/// one thread at a time: whoever finds events waiting and nobody at work takes over
+/// ([`EventLog::claim`]) and takes one after the other ([`EventLog::next`]) until none is left.
+#[derive(Debug)]
+pub(crate) struct EventLog {
+    service: Arc<str>,
+    circuit: Arc<str>,
+    last: u64,
+    recent: VecDeque<Event>,
+    waiting: VecDeque<Event>,
+    delivering: bool,
+    dropped: u64,
+}
+
+impl EventLog {
+    pub(crate) fn new(service: Arc<str>, circuit: Arc<str>) -> Self {
+        Self {
+            service,
+            circuit,
+            last: 0,
+            recent: VecDeque::new(),
+            waiting: VecDeque::new(),
+            delivering: false,
+            dropped: 0,
+        }
+    }
+
+    pub(crate) fn push(&mut self, at: Duration, generation: u64, kind: EventKind) {
+        self.last += 1;
+        let event = Event {
+            sequence: self.last,
+            at,
+            service: Arc::clone(&self.service),
+            circuit: Arc::clone(&self.circuit),
+            generation,
+            kind,
+        };
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(event.clone());
+        if self.waiting.len() == BACKLOG {
+            self.waiting.pop_front();
+            self.dropped += 1;
+        }
+        self.waiting.push_back(event);
+    }
+
+    pub(crate) fn recent(&self) -> Vec<Event> {
+        self.recent.iter().cloned().collect()
+    }
+
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// True when the caller must now deliver: events wait and nobody else is at it.
+    pub(crate) fn claim(&mut self) -> bool {
+        let mine = !self.delivering && !self.waiting.is_empty();
+        self.delivering |= mine;
+        mine
+    }
+
+    /// The next event to deliver, for the one who holds the claim; `None` ends the claim.
+    pub(crate) fn next(&mut self) -> Option<Event> {
+        let event = self.waiting.pop_front();
+        if event.is_none() {
+            self.delivering = false;
+        }
+        event
+    }
+}
