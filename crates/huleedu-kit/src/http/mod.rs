@@ -1,0 +1,9 @@
+//! The HTTP server that every service has: errors, extractors, context, metrics, limits, health.
+
+mod error;
+mod extract;
+mod server;
+
+pub use error::{ApiError, ApiResult};
+pub use extract::{ApiJson, ApiPath, ApiQuery, Caller, USER_HEADER};
+pub use server::{Health, HealthCheck, standard_routes, with_middleware};

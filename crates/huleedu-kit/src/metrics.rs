@@ -1,0 +1,202 @@
+//! The metrics every service exports: HTTP requests, consumed events, circuits and the queue of
+//! events that wait for Kafka. Labels are bounded: routes, not paths; topics, not ids.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use fusebox_kafka::DrainerHandle;
+use fusebox_telemetry::BreakerCollector;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric as _},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::ConstGauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+
+use crate::service::ServiceId;
+
+/// The metrics registry of one service. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Arc<Mutex<Registry>>,
+    http: HttpMetrics,
+    consumer: ConsumerMetrics,
+}
+
+impl Metrics {
+    /// The registry with everything that all services have.
+    pub fn new(service: ServiceId, breakers: fusebox::Registry) -> Self {
+        let mut registry = Registry::default();
+        let http = HttpMetrics::default();
+        let consumer = ConsumerMetrics::default();
+        let of = registry.sub_registry_with_label(("service_name".into(), service.name().into()));
+        of.register("http_requests", "HTTP requests answered", http.requests.clone());
+        of.register("http_request_duration_seconds", "Time to answer a request", http.duration.clone());
+        of.register("kafka_events_consumed", "Events taken from Kafka, by result", consumer.events.clone());
+        of.register("kafka_event_duration_seconds", "Time of one try at an event", consumer.duration.clone());
+        registry.register_collector(Box::new(BreakerCollector::new([breakers])));
+        Self { registry: Arc::new(Mutex::new(registry)), http, consumer }
+    }
+
+    /// HTTP request metrics.
+    pub fn http(&self) -> &HttpMetrics {
+        &self.http
+    }
+
+    /// Consumer metrics.
+    pub fn consumer(&self) -> &ConsumerMetrics {
+        &self.consumer
+    }
+
+    /// Lets a service add its own metrics.
+    pub fn register(&self, add: impl FnOnce(&mut Registry)) {
+        add(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Exports the queue behind the publisher.
+    pub(crate) fn watch_drainer(&self, service: ServiceId, drainer: DrainerHandle) {
+        self.register(|r| r.register_collector(Box::new(QueueCollector { service, drainer })));
+    }
+
+    /// The text of a scrape and its content type.
+    pub fn encode(&self, accept: Option<&str>) -> (&'static str, String) {
+        fusebox_telemetry::encode(&self.registry.lock().unwrap_or_else(PoisonError::into_inner), accept)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HttpLabels {
+    method: &'static str,
+    route: String,
+    status_code: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    method: &'static str,
+    route: String,
+}
+
+/// Requests by method, route and status; durations by method and route.
+#[derive(Debug, Clone)]
+pub struct HttpMetrics {
+    requests: Family<HttpLabels, Counter>,
+    duration: Family<RouteLabels, Histogram>,
+}
+
+impl Default for HttpMetrics {
+    fn default() -> Self {
+        let duration = || Histogram::new(exponential_buckets(0.001, 2.5, 12));
+        Self { requests: Family::default(), duration: Family::new_with_constructor(duration) }
+    }
+}
+
+impl HttpMetrics {
+    /// Counts one answered request. `route` is the pattern, never the path.
+    pub fn answered(&self, method: &http::Method, route: &str, status: u16, took: Duration) {
+        let method = known_method(method);
+        let route = route.to_owned();
+        let labels = HttpLabels { method, route: route.clone(), status_code: status };
+        self.requests.get_or_create(&labels).inc();
+        self.duration.get_or_create(&RouteLabels { method, route }).observe(took.as_secs_f64());
+    }
+}
+
+/// A caller may invent methods; the label may not grow with them.
+fn known_method(method: &http::Method) -> &'static str {
+    match *method {
+        http::Method::GET => "GET",
+        http::Method::POST => "POST",
+        http::Method::PUT => "PUT",
+        http::Method::PATCH => "PATCH",
+        http::Method::DELETE => "DELETE",
+        http::Method::HEAD => "HEAD",
+        http::Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// What became of one try at an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(non_camel_case_types, reason = "the variants are the label values on the wire")]
+pub enum EventResult {
+    /// Applied.
+    applied,
+    /// Had been applied before.
+    duplicate,
+    /// Will be tried again.
+    retried,
+    /// Kept in `dead_events`.
+    dead,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EventLabels {
+    topic: String,
+    result: EventResult,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TopicLabels {
+    topic: String,
+}
+
+/// Events by topic and result; durations by topic.
+#[derive(Debug, Clone)]
+pub struct ConsumerMetrics {
+    events: Family<EventLabels, Counter>,
+    duration: Family<TopicLabels, Histogram>,
+}
+
+impl Default for ConsumerMetrics {
+    fn default() -> Self {
+        let duration = || Histogram::new(exponential_buckets(0.001, 2.5, 12));
+        Self { events: Family::default(), duration: Family::new_with_constructor(duration) }
+    }
+}
+
+impl ConsumerMetrics {
+    pub(crate) fn count(&self, topic: &str, result: EventResult) {
+        self.events.get_or_create(&EventLabels { topic: topic.to_owned(), result }).inc();
+    }
+
+    pub(crate) fn handled(&self, topic: &str, took: Duration) {
+        self.duration.get_or_create(&TopicLabels { topic: topic.to_owned() }).observe(took.as_secs_f64());
+    }
+}
+
+/// Exports how many events wait behind the publisher's circuit (M5.5).
+#[derive(Debug)]
+struct QueueCollector {
+    service: ServiceId,
+    drainer: DrainerHandle,
+}
+
+impl Collector for QueueCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let stats = self.drainer.stats();
+        let labels = [
+            ("service_name", self.service.name().to_owned()),
+            ("circuit_name", crate::providers::kafka_circuit_name(self.service)),
+        ];
+        let whole = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        let gauges = [
+            ("circuit_breaker_fallback_queue_size", "Events that wait for Kafka", whole(stats.waiting)),
+            ("outbox_dead_events", "Events that Kafka refused for good", whole(stats.dead)),
+            ("outbox_delivered_events", "Events acknowledged by Kafka since start", whole(stats.delivered)),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(value);
+            let mut metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+            gauge.encode(metric.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}

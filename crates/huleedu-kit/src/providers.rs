@@ -1,0 +1,137 @@
+//! Explicit wiring: each provider builds one thing from settings and hands it on. With
+//! `CIRCUIT_BREAKER_ENABLED=false` the same types are built as pass-through, and nothing else
+//! changes.
+
+use std::{sync::Arc, time::Duration};
+
+use fusebox::{BreakerConfig, CircuitBreaker, Registry, RegistryError};
+use fusebox_http::{BuildError, HttpClient};
+use fusebox_kafka::{Drainer, DrainerConfig, KafkaProducerConfig, RdKafkaBroker, SendError};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use thiserror::Error;
+use url::Url;
+
+use crate::{
+    clients::{ContentClient, HttpContentClient},
+    context::{CORRELATION_HEADER, CallContext, TRACEPARENT_HEADER},
+    service::ServiceId,
+    settings::CommonSettings,
+    store::{OutboxBacklog, OutboxBus, Store},
+};
+
+/// Something could not be wired.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum WiringError {
+    /// Two circuits of one service would share a name, or a configuration is bad.
+    #[error("a circuit could not be registered")]
+    Circuit(#[from] RegistryError),
+    /// An HTTP client could not be built.
+    #[error("an HTTP client could not be built")]
+    Http(#[from] BuildError),
+    /// The Kafka producer could not be made.
+    #[error("the Kafka producer could not be made")]
+    Kafka(#[from] SendError),
+}
+
+/// The registry of one service's circuits.
+pub fn provide_circuit_breaker_registry(service: ServiceId, settings: &CommonSettings) -> Registry {
+    if settings.circuit_breaker_enabled {
+        Registry::new(service.name())
+    } else {
+        Registry::disabled(service.name())
+    }
+}
+
+/// A circuit named `{service}.{what}`.
+///
+/// # Errors
+/// When the name is taken or the configuration bad.
+pub fn provide_circuit(
+    registry: &Registry,
+    service: ServiceId,
+    what: &str,
+    config: BreakerConfig,
+) -> Result<CircuitBreaker, WiringError> {
+    let breaker = registry.register(format!("{}.{what}", service.name()), config)?;
+    breaker.on_event(|event| tracing::warn!(?event, "circuit changed"));
+    Ok(breaker)
+}
+
+/// A client of `base_url` behind the circuit `{service}.{what}`; correlation id and trace of the
+/// work under way go with every request.
+///
+/// # Errors
+/// When circuit or client cannot be built.
+pub fn provide_http_client(
+    registry: &Registry,
+    service: ServiceId,
+    what: &str,
+    config: BreakerConfig,
+    base_url: &Url,
+    timeout: Duration,
+) -> Result<HttpClient, WiringError> {
+    let breaker = provide_circuit(registry, service, what, config)?;
+    Ok(HttpClient::builder(base_url.as_str(), breaker)
+        .timeout(timeout)
+        .max_body(64 * 1024 * 1024)
+        .decorate(Arc::new(add_context))
+        .build()?)
+}
+
+/// A client of the Content Service behind the circuit `{service}.content_client`.
+///
+/// # Errors
+/// When circuit or client cannot be built.
+pub fn provide_content_client(
+    registry: &Registry,
+    service: ServiceId,
+    config: BreakerConfig,
+    base_url: &Url,
+    timeout: Duration,
+) -> Result<Arc<dyn ContentClient>, WiringError> {
+    let http = provide_http_client(registry, service, "content_client", config, base_url, timeout)?;
+    Ok(Arc::new(HttpContentClient::new(http)))
+}
+
+/// Name of the circuit of a service's Kafka publisher.
+pub(crate) fn kafka_circuit_name(service: ServiceId) -> String {
+    format!("{}.kafka_producer", service.name())
+}
+
+/// The bus of a service and the drainer that feeds Kafka from its outbox.
+///
+/// # Errors
+/// When the circuit or the producer cannot be made.
+pub fn provide_kafka_bus(
+    registry: &Registry,
+    service: ServiceId,
+    settings: &CommonSettings,
+    store: &Store,
+) -> Result<(OutboxBus, Drainer), WiringError> {
+    let breaker = provide_circuit(registry, service, "kafka_producer", settings.kafka_circuit.clone())?;
+    let broker = RdKafkaBroker::new(KafkaProducerConfig::new(
+        settings.kafka_bootstrap_servers.clone(),
+        service.name(),
+    ))?;
+    let backlog = Arc::new(OutboxBacklog::new(store.clone()));
+    let drainer = Drainer::new(backlog, Arc::new(broker), breaker, DrainerConfig::default());
+    let handle = drainer.handle();
+    let observer = Arc::clone(store.observer());
+    handle.on_delivered(move |record| observer.delivered(record.event_id.into(), &record.topic));
+    store.attach_drainer(handle);
+    Ok((OutboxBus::new(store.clone()), drainer))
+}
+
+fn add_context(headers: &mut HeaderMap) {
+    let context = CallContext::current();
+    let pairs = [
+        (CORRELATION_HEADER, context.correlation_id.to_string()),
+        (TRACEPARENT_HEADER, context.trace.child().to_string()),
+    ];
+    for (name, value) in pairs {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.entry(HeaderName::from_static(name)).or_insert(value);
+        }
+    }
+}

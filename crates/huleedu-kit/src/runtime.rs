@@ -1,0 +1,414 @@
+//! Start, supervise and stop one service.
+//!
+//! Every service crate has `pub async fn start(input: ServiceInput) -> Result<RunningService,
+//! StartError>`, which reads its settings, builds a [`ServiceCore`], adds its routes, handlers and
+//! background work, and calls [`ServiceCore::launch`]. The same function serves `huleedu run`, the
+//! nine services of `huleedu up` in one process, and tests.
+
+use std::{error::Error, future::Future, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use fusebox::Registry;
+use fusebox_kafka::DrainerHandle;
+use huleedu_contracts::topics::Topic;
+use thiserror::Error;
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, error, info, info_span};
+
+use crate::{
+    consumer::{self, ConsumerOptions, EventHandler, chain},
+    http::{Health, standard_routes, with_middleware},
+    metrics::Metrics,
+    providers::{self, WiringError},
+    service::ServiceId,
+    settings::{CommonSettings, Env, SettingsError, SettingsReader},
+    store::{Migration, NoObserver, OutboxBus, PublishObserver, Store, StoreError, StoreOptions},
+};
+
+/// What a service is started with.
+#[derive(Debug)]
+pub struct ServiceInput {
+    /// Its environment.
+    pub env: Env,
+    /// A socket to serve on; `None` binds `HTTP_HOST:HTTP_PORT`.
+    pub listener: Option<TcpListener>,
+    /// Told about every event that is safe or delivered.
+    pub observer: Arc<dyn PublishObserver>,
+}
+
+impl ServiceInput {
+    /// Input with nothing but an environment.
+    pub fn new(env: Env) -> Self {
+        Self { env, listener: None, observer: Arc::new(NoObserver) }
+    }
+
+    /// Serves on this socket.
+    #[must_use]
+    pub fn on(mut self, listener: TcpListener) -> Self {
+        self.listener = Some(listener);
+        self
+    }
+
+    /// Reports events to this observer.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Arc<dyn PublishObserver>) -> Self {
+        self.observer = observer;
+        self
+    }
+}
+
+/// Why a service did not start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Settings were refused.
+    #[error("the settings were refused")]
+    Settings(#[from] SettingsError),
+    /// The store could not be opened.
+    #[error("the store could not be opened")]
+    Store(#[from] StoreError),
+    /// Something could not be wired.
+    #[error("the service could not be wired")]
+    Wiring(#[from] WiringError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Anything that only one service can fail at.
+    #[error("the service could not be started")]
+    Other(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// Everything the kit provides to one service while it is being put together.
+#[derive(Debug)]
+pub struct ServiceCore {
+    service: ServiceId,
+    settings: CommonSettings,
+    breakers: Registry,
+    metrics: Metrics,
+    store: Store,
+    bus: OutboxBus,
+    drainer: DrainerHandle,
+    shutdown: CancellationToken,
+    listener: TcpListener,
+    address: SocketAddr,
+    tasks: JoinSet<Result<(), TaskError>>,
+}
+
+/// A part of a running service failed.
+#[derive(Debug, Error)]
+#[error("{service}: {task} failed")]
+struct TaskError {
+    service: ServiceId,
+    task: &'static str,
+    #[source]
+    source: Box<dyn Error + Send + Sync>,
+}
+
+impl ServiceCore {
+    /// Opens the store, registers the Kafka circuit, starts the drainer and binds the address.
+    ///
+    /// `settings` were loaded by the service with the same [`SettingsReader`] as its own, which must
+    /// have been finished without error before.
+    ///
+    /// # Errors
+    /// When store, producer or address cannot be had.
+    pub async fn build(
+        service: ServiceId,
+        settings: CommonSettings,
+        input: ServiceInput,
+        migrations: &[Migration],
+    ) -> Result<Self, StartError> {
+        let listener = match input.listener {
+            Some(listener) => listener,
+            None => listen(&settings.http_host, settings.http_port).await?,
+        };
+        let address = listener
+            .local_addr()
+            .map_err(|source| StartError::Listen { address: settings.http_host.clone(), source })?;
+        let options = StoreOptions {
+            url: settings.database_url.clone(),
+            max_connections: settings.database_max_connections,
+            outbox_limit: settings.kafka_fallback_queue_size,
+            observer: input.observer,
+        };
+        let store = Store::open(service, options, migrations).await?;
+        let breakers = providers::provide_circuit_breaker_registry(service, &settings);
+        let (bus, drainer) = providers::provide_kafka_bus(&breakers, service, &settings, &store)?;
+        let metrics = Metrics::new(service, breakers.clone());
+        let handle = drainer.handle();
+        metrics.watch_drainer(service, handle.clone());
+        let shutdown = CancellationToken::new();
+        let mut core = Self {
+            service,
+            settings,
+            breakers,
+            metrics,
+            store,
+            bus,
+            drainer: handle,
+            shutdown,
+            listener,
+            address,
+            tasks: JoinSet::new(),
+        };
+        let stop = core.shutdown.clone();
+        core.spawn("drainer", || async move {
+            drainer.run(stop).await;
+            Ok::<(), std::convert::Infallible>(())
+        });
+        Ok(core)
+    }
+
+    /// Which service this is.
+    pub fn service(&self) -> ServiceId {
+        self.service
+    }
+
+    /// Its common settings.
+    pub fn settings(&self) -> &CommonSettings {
+        &self.settings
+    }
+
+    /// Its circuits.
+    pub fn breakers(&self) -> &Registry {
+        &self.breakers
+    }
+
+    /// Its metrics.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Its store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Its bus, for publishing outside of a business transaction.
+    pub fn bus(&self) -> &OutboxBus {
+        &self.bus
+    }
+
+    /// Cancelled when the service stops.
+    pub fn shutdown(&self) -> CancellationToken {
+        self.shutdown.clone()
+    }
+
+    /// Runs background work; when it fails, the service stops and says why. It should end soon
+    /// after [`shutdown`](Self::shutdown) is cancelled.
+    pub fn spawn<F, E>(&mut self, task: &'static str, work: impl FnOnce() -> F)
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let service = self.service;
+        let span = info_span!("service", service = service.name(), task);
+        let work = work();
+        self.tasks.spawn(
+            async move { work.await.map_err(|e| TaskError { service, task, source: e.into() }) }
+                .instrument(span),
+        );
+    }
+
+    /// Consumes `topics` with `handler`.
+    pub fn consume(&mut self, topics: &[Topic], handler: Arc<dyn EventHandler>) {
+        let options = ConsumerOptions {
+            bootstrap_servers: self.settings.kafka_bootstrap_servers.clone(),
+            group_id: self.service.consumer_group().to_owned(),
+            topics: topics.to_vec(),
+            retry_min: self.settings.retry_min,
+            retry_max: self.settings.retry_max,
+        };
+        let (store, metrics) = (self.store.clone(), self.metrics.consumer().clone());
+        let stop = self.shutdown.clone();
+        self.spawn("consumer", || consumer::run(options, store, handler, metrics, stop));
+    }
+
+    /// Serves `routes` beside the standard ones and hands the service over.
+    pub fn launch(mut self, routes: Router) -> RunningService {
+        let health = Health {
+            service: self.service,
+            store: Some(self.store.clone()),
+            breakers: self.breakers.clone(),
+        };
+        let app = with_middleware(
+            routes.merge(standard_routes(health, self.metrics.clone())),
+            self.service,
+            self.metrics.clone(),
+            self.settings.max_request_bytes,
+        );
+        let Self { service, breakers, store, drainer, shutdown, listener, address, mut tasks, settings, .. } = self;
+        let stop = shutdown.clone();
+        let span = info_span!("service", service = service.name(), task = "http");
+        tasks.spawn(
+            async move {
+                axum::serve(listener, app)
+                    .with_graceful_shutdown(stop.cancelled_owned())
+                    .await
+                    .map_err(|e| TaskError { service, task: "http", source: e.into() })
+            }
+            .instrument(span),
+        );
+        info!(service = service.name(), %address, "service started");
+        let (ended, end) = watch::channel(None);
+        let supervisor = tokio::spawn(supervise(tasks, shutdown.clone(), settings.shutdown_timeout, ended));
+        RunningService { service, address, breakers, store, drainer, shutdown, end, supervisor }
+    }
+}
+
+async fn listen(host: &str, port: u16) -> Result<TcpListener, StartError> {
+    TcpListener::bind((host, port))
+        .await
+        .map_err(|source| StartError::Listen { address: format!("{host}:{port}"), source })
+}
+
+/// Waits for the first task to end, then stops the rest; after the grace period it aborts them.
+async fn supervise(
+    mut tasks: JoinSet<Result<(), TaskError>>,
+    shutdown: CancellationToken,
+    grace: Duration,
+    ended: watch::Sender<Option<Result<(), String>>>,
+) {
+    let mut failure = None;
+    let mut note = |result: Result<Result<(), TaskError>, tokio::task::JoinError>| {
+        let text = match result {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => chain(&error),
+            Err(error) if error.is_cancelled() => return,
+            Err(error) => format!("a task panicked: {error}"),
+        };
+        error!(error = text, "part of a service failed");
+        failure.get_or_insert(text);
+    };
+    loop {
+        tokio::select! {
+            // Tasks may finish by themselves; only a failure stops the service.
+            Some(result) = tasks.join_next() => {
+                let failed = !matches!(&result, Ok(Ok(())));
+                note(result);
+                if failed {
+                    shutdown.cancel();
+                    break;
+                }
+            }
+            () = shutdown.cancelled() => break,
+        }
+    }
+    let rest = async {
+        while let Some(result) = tasks.join_next().await {
+            note(result);
+        }
+    };
+    if tokio::time::timeout(grace, rest).await.is_err() {
+        tasks.shutdown().await;
+    }
+    ended.send_replace(Some(failure.map_or(Ok(()), Err)));
+}
+
+/// A service that has been started.
+#[derive(Debug)]
+pub struct RunningService {
+    service: ServiceId,
+    address: SocketAddr,
+    breakers: Registry,
+    store: Store,
+    drainer: DrainerHandle,
+    shutdown: CancellationToken,
+    end: watch::Receiver<Option<Result<(), String>>>,
+    supervisor: tokio::task::JoinHandle<()>,
+}
+
+impl RunningService {
+    /// Which service this is.
+    pub fn service(&self) -> ServiceId {
+        self.service
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `http://host:port`.
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Its circuits.
+    pub fn breakers(&self) -> &Registry {
+        &self.breakers
+    }
+
+    /// Its store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What became of its events.
+    pub fn drainer(&self) -> &DrainerHandle {
+        &self.drainer
+    }
+
+    /// Waits until the service has ended, by itself or by [`stop`](Self::stop).
+    ///
+    /// # Errors
+    /// What failed, when it ended by a failure.
+    ///
+    /// # Cancel safety
+    /// Safe; it can be awaited again.
+    pub async fn ended(&self) -> Result<(), String> {
+        let mut end = self.end.clone();
+        match end.wait_for(Option::is_some).await {
+            Ok(result) => result.clone().unwrap_or(Ok(())),
+            Err(_) => Err("the service was killed".to_owned()),
+        }
+    }
+
+    /// Asks the service to stop, without waiting.
+    pub fn request_stop(&self) {
+        self.shutdown.cancel();
+    }
+
+    /// Stops: no new requests or events, work under way ends, events are handed to Kafka as far as
+    /// the grace period allows; the rest stays safe in the outbox.
+    ///
+    /// # Errors
+    /// What had failed before.
+    pub async fn stop(self) -> Result<(), String> {
+        self.shutdown.cancel();
+        let result = self.ended().await;
+        self.store.close().await;
+        result
+    }
+
+    /// Ends everything at once, wherever it is, as a crash would. For drills and tests.
+    pub async fn kill(self) {
+        self.supervisor.abort();
+        // The supervisor owns every task; awaiting it waits until they are gone.
+        drop(self.supervisor.await);
+        self.store.close().await;
+    }
+}
+
+/// Loads common and own settings of a service in one go.
+///
+/// # Errors
+/// Every bad or missing value at once.
+pub fn load_settings<T>(
+    service: ServiceId,
+    env: &Env,
+    own: impl FnOnce(&mut SettingsReader<'_>) -> T,
+) -> Result<(CommonSettings, T), SettingsError> {
+    let mut reader = SettingsReader::new(service, env);
+    let common = CommonSettings::load(&mut reader);
+    let own = own(&mut reader);
+    reader.finish()?;
+    Ok((common, own))
+}

@@ -1,0 +1,172 @@
+//! Settings that every service has: address, database, Kafka, logs, circuits.
+
+use std::time::Duration;
+
+use fusebox::{BreakerConfig, TripRule};
+
+use super::reader::SettingsReader;
+
+/// What the kit itself needs to run a service.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct CommonSettings {
+    /// Address to listen on.
+    pub http_host: String,
+    /// Port to listen on; 0 lets the system choose.
+    pub http_port: u16,
+    /// Kafka brokers, `host:port` with commas.
+    pub kafka_bootstrap_servers: String,
+    /// Where the service keeps its state.
+    pub database_url: String,
+    /// Largest number of database connections.
+    pub database_max_connections: u32,
+    /// Whether circuits judge at all.
+    pub circuit_breaker_enabled: bool,
+    /// The circuit of the Kafka publisher.
+    pub kafka_circuit: BreakerConfig,
+    /// How many events may wait for Kafka before publishing is refused.
+    pub kafka_fallback_queue_size: u64,
+    /// Largest request body in bytes.
+    pub max_request_bytes: usize,
+    /// Longest wait for work under way when the service stops.
+    pub shutdown_timeout: Duration,
+    /// First wait before a failed event is tried again; doubles up to `retry_max`.
+    pub retry_min: Duration,
+    /// Longest wait before a failed event is tried again.
+    pub retry_max: Duration,
+}
+
+impl CommonSettings {
+    /// Reads them.
+    pub fn load(r: &mut SettingsReader<'_>) -> Self {
+        let port = r.service().default_port();
+        Self {
+            http_host: r.get("HTTP_HOST", "127.0.0.1".to_owned(), "address to listen on"),
+            http_port: r.get("HTTP_PORT", port, "port to listen on; 0 = any free one"),
+            kafka_bootstrap_servers: r.required(
+                "KAFKA_BOOTSTRAP_SERVERS",
+                String::new(),
+                "Kafka brokers, host:port, separated by commas",
+            ),
+            database_url: r
+                .required(
+                    "DATABASE_URL",
+                    super::Secret::new(""),
+                    "store: sqlite:///path/file.db or postgres://user:password@host/name",
+                )
+                .expose()
+                .to_owned(),
+            database_max_connections: r.get_in(
+                "DATABASE_MAX_CONNECTIONS",
+                4,
+                1..=1000,
+                "most database connections at once",
+            ),
+            circuit_breaker_enabled: r.get(
+                "CIRCUIT_BREAKER_ENABLED",
+                true,
+                "false wires every protected call as a plain call",
+            ),
+            kafka_circuit: circuit_config(r, CircuitDefaults::KAFKA),
+            kafka_fallback_queue_size: r.get_in(
+                "KAFKA_FALLBACK_QUEUE_SIZE",
+                1000,
+                1..=100_000_000,
+                "events that may wait for Kafka; beyond it publishing is refused",
+            ),
+            max_request_bytes: r.get_in(
+                "MAX_REQUEST_BYTES",
+                64 * 1024 * 1024,
+                1024..=1024 * 1024 * 1024,
+                "largest request body in bytes; beyond it 413",
+            ),
+            shutdown_timeout: r.get(
+                "SHUTDOWN_TIMEOUT_SECONDS",
+                Duration::from_secs(10),
+                "longest wait for work under way at stop, in seconds",
+            ),
+            retry_min: r.get(
+                "EVENT_RETRY_MIN_SECONDS",
+                Duration::from_millis(100),
+                "first wait before a failed event is tried again, in seconds",
+            ),
+            retry_max: r.get(
+                "EVENT_RETRY_MAX_SECONDS",
+                Duration::from_secs(10),
+                "longest wait before a failed event is tried again, in seconds",
+            ),
+        }
+    }
+}
+
+/// The variables and defaults of one kind of circuit.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct CircuitDefaults {
+    names: [&'static str; 4],
+    meanings: [&'static str; 4],
+    failures: u32,
+    recovery: Duration,
+    successes: u32,
+}
+
+macro_rules! circuit {
+    ($prefix:literal, $of:literal, $failures:literal, $recovery:literal, $successes:literal) => {
+        Self {
+            names: [
+                concat!($prefix, "_CIRCUIT_BREAKER_FAILURE_THRESHOLD"),
+                concat!($prefix, "_CIRCUIT_BREAKER_RECOVERY_TIMEOUT"),
+                concat!($prefix, "_CIRCUIT_BREAKER_SUCCESS_THRESHOLD"),
+                concat!($prefix, "_CIRCUIT_BREAKER_TRIP_RULE"),
+            ],
+            meanings: [
+                concat!("least failures before the circuit of ", $of, " opens"),
+                concat!("longest break of the circuit of ", $of, ", in seconds"),
+                concat!("probes that must succeed before the circuit of ", $of, " closes"),
+                concat!("rate (also half of the last 10 s must fail) or consecutive: ", $of),
+            ],
+            failures: $failures,
+            recovery: Duration::from_secs($recovery),
+            successes: $successes,
+        }
+    };
+}
+
+impl CircuitDefaults {
+    /// Batch Orchestrator to Batch Conductor.
+    pub const BCS: Self = circuit!("BCS", "Batch Conductor calls", 5, 60, 2);
+    /// Publishing to Kafka.
+    pub const KAFKA: Self = circuit!("KAFKA", "Kafka publishing", 10, 30, 3);
+    /// Calls of the Content Service.
+    pub const CONTENT: Self = circuit!("CONTENT", "Content Service calls", 3, 30, 2);
+    /// Calls of other services over HTTP.
+    pub const HTTP: Self = circuit!("HTTP", "calls of other services", 5, 60, 2);
+    /// Anthropic.
+    pub const ANTHROPIC: Self = circuit!("ANTHROPIC", "Anthropic calls", 3, 120, 2);
+    /// OpenAI.
+    pub const OPENAI: Self = circuit!("OPENAI", "OpenAI calls", 3, 120, 2);
+    /// Google.
+    pub const GOOGLE: Self = circuit!("GOOGLE", "Google calls", 3, 120, 2);
+    /// OpenRouter.
+    pub const OPENROUTER: Self = circuit!("OPENROUTER", "OpenRouter calls", 3, 120, 2);
+}
+
+/// Reads the settings of one circuit.
+pub fn circuit_config(r: &mut SettingsReader<'_>, of: CircuitDefaults) -> BreakerConfig {
+    let [failures, recovery, successes, rule] = of.names;
+    let failures = r.get_in(failures, of.failures, 1..=1_000_000, of.meanings[0]);
+    let recovery = r.get(recovery, of.recovery, of.meanings[1]);
+    let successes = r.get_in(successes, of.successes, 1..=10_000, of.meanings[2]);
+    let rule = r.get(rule, TripRule::Rate, of.meanings[3]);
+    let config = BreakerConfig::default()
+        .with_failure_threshold(failures)
+        .with_recovery_timeout(recovery)
+        .with_success_threshold(successes)
+        .with_trip_rule(rule);
+    // The first break may not be longer than the longest one.
+    let config = if config.first_break > recovery { config.with_first_break(recovery) } else { config };
+    if let Err(error) = config.validate() {
+        r.refuse(format!("{}: {error}", of.names[0]));
+    }
+    config
+}

@@ -1,0 +1,368 @@
+//! The database of one service: SQLite on a laptop, PostgreSQL in production, one set of SQL.
+//!
+//! Portable SQL here means: `$1` placeholders; column types `TEXT`, `BIGINT`, `DOUBLE PRECISION`
+//! and, in migrations, `{blob}` and `{serial}`; booleans are `BIGINT` 0/1; times are `BIGINT` Unix
+//! milliseconds. That is also all that [`sqlx::Any`] can carry.
+//!
+//! A state change and the events it causes are written in one transaction ([`Tx`]): the event
+//! goes to the table `outbox`, from which the drainer sends it; an event that was received is
+//! noted in `inbox` in the same transaction, so that it is applied once. A transaction that is
+//! dropped without [`Tx::commit`] leaves nothing.
+
+mod inbox;
+mod migrate;
+mod outbox;
+
+use std::{str::FromStr as _, sync::Arc, time::Duration};
+
+use fusebox_kafka::{DrainerHandle, Record};
+use huleedu_contracts::{
+    envelope::{Event, EventEnvelope},
+    ids::EventId,
+};
+use sqlx::{
+    AnyConnection, AnyPool, ConnectOptions as _, Executor as _,
+    any::{AnyConnectOptions, AnyPoolOptions},
+};
+use thiserror::Error;
+use tokio::sync::watch;
+
+pub use migrate::Migration;
+pub use outbox::{OutboxBacklog, OutboxBus};
+
+use crate::{context::CallContext, service::ServiceId};
+
+/// What can go wrong with the store.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// `DATABASE_URL` names no database that we can use.
+    #[error("DATABASE_URL names no usable database; use sqlite:///path/file.db or postgres://…")]
+    BadUrl(#[source] sqlx::Error),
+    /// The database cannot be reached or refused to open.
+    #[error("the database could not be opened")]
+    Open(#[source] sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error("migration {version} ({name}) failed")]
+    Migration {
+        /// Its number.
+        version: i64,
+        /// Its name.
+        name: &'static str,
+        /// Why.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The database was written by a newer program.
+    #[error("the database has schema version {found}, this program knows {known}; use a newer program")]
+    TooNew {
+        /// Version in the database.
+        found: i64,
+        /// Newest version known here.
+        known: i64,
+    },
+    /// A statement failed.
+    #[error("a database statement failed")]
+    Sql(#[from] sqlx::Error),
+    /// An event could not be written as JSON.
+    #[error("an event could not be written as JSON")]
+    Json(#[from] serde_json::Error),
+    /// Too many events wait for Kafka.
+    #[error("{waiting} events wait for Kafka, {limit} are allowed")]
+    OutboxFull {
+        /// How many wait.
+        waiting: u64,
+        /// How many may (`KAFKA_FALLBACK_QUEUE_SIZE`).
+        limit: u64,
+    },
+    /// A value in the database is not what this program writes.
+    #[error("the database holds a value that cannot be read: {0}")]
+    Corrupt(String),
+}
+
+/// Which database is behind a [`Store`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// A file on this machine.
+    Sqlite,
+    /// A PostgreSQL server.
+    Postgres,
+}
+
+/// Told about every event that is safe, for audits and tests.
+pub trait PublishObserver: Send + Sync + std::fmt::Debug {
+    /// The transaction that holds this event has been committed: the publisher was told "safe".
+    fn safe(&self, event_id: EventId, topic: &str);
+    /// Kafka has acknowledged this event.
+    fn delivered(&self, event_id: EventId, topic: &str);
+}
+
+/// Observes nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoObserver;
+
+impl PublishObserver for NoObserver {
+    fn safe(&self, _: EventId, _: &str) {}
+    fn delivered(&self, _: EventId, _: &str) {}
+}
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// `sqlite:…` or `postgres:…`.
+    pub url: String,
+    /// Most connections at once.
+    pub max_connections: u32,
+    /// Most events that may wait for Kafka.
+    pub outbox_limit: u64,
+    /// Told about events.
+    pub observer: Arc<dyn PublishObserver>,
+}
+
+/// A service's database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: AnyPool,
+    dialect: Dialect,
+    service: ServiceId,
+    outbox_limit: u64,
+    observer: Arc<dyn PublishObserver>,
+    drainer: watch::Sender<Option<DrainerHandle>>,
+}
+
+/// Lock number of the outbox in PostgreSQL: any constant that nothing else uses.
+const OUTBOX_LOCK: i64 = 0x6875_6c65_6f75_7462;
+
+impl Store {
+    /// Opens the database and brings its schema up to date.
+    ///
+    /// # Errors
+    /// When the URL is bad, the database cannot be opened or a migration fails.
+    pub async fn open(
+        service: ServiceId,
+        options: StoreOptions,
+        migrations: &[Migration],
+    ) -> Result<Self, StoreError> {
+        sqlx::any::install_default_drivers();
+        let dialect = if options.url.starts_with("sqlite:") { Dialect::Sqlite } else { Dialect::Postgres };
+        let url = match dialect {
+            // A missing file is made, not an error.
+            Dialect::Sqlite if !options.url.contains('?') => format!("{}?mode=rwc", options.url),
+            _ => options.url,
+        };
+        let connect = AnyConnectOptions::from_str(&url).map_err(StoreError::BadUrl)?.disable_statement_logging();
+        let pool = AnyPoolOptions::new()
+            .max_connections(options.max_connections)
+            .acquire_timeout(Duration::from_secs(30))
+            .after_connect(move |conn, _| {
+                Box::pin(async move {
+                    if dialect == Dialect::Sqlite {
+                        // FULL: a commit that returned survives a power loss.
+                        conn.execute(
+                            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+                             PRAGMA busy_timeout = 20000; PRAGMA foreign_keys = ON;",
+                        )
+                        .await?;
+                    }
+                    Ok(())
+                })
+            })
+            .connect_with(connect)
+            .await
+            .map_err(StoreError::Open)?;
+        migrate::run(&pool, dialect, migrations).await?;
+        Ok(Self {
+            pool,
+            dialect,
+            service,
+            outbox_limit: options.outbox_limit,
+            observer: options.observer,
+            drainer: watch::Sender::new(None),
+        })
+    }
+
+    /// For reads outside a transaction. While holding a [`Tx`], read through it instead.
+    pub fn pool(&self) -> &AnyPool {
+        &self.pool
+    }
+
+    /// Which database this is.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Begins a transaction that may write. In SQLite it holds the one write lock at once, so keep
+    /// network calls out of it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    ///
+    /// # Cancel safety
+    /// Dropping it leaves nothing.
+    pub async fn begin(&self) -> Result<Tx, StoreError> {
+        let inner = match self.dialect {
+            Dialect::Sqlite => self.pool.begin_with("BEGIN IMMEDIATE").await?,
+            Dialect::Postgres => self.pool.begin().await?,
+        };
+        Ok(Tx { inner, store: self.clone(), published: Vec::new(), locked: false })
+    }
+
+    /// Answers whether the database works, for health checks.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1").fetch_one(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Closes every connection.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// Who is told about events.
+    pub(crate) fn observer(&self) -> &Arc<dyn PublishObserver> {
+        &self.observer
+    }
+
+    /// From now on commits that publish wake this drainer.
+    pub(crate) fn attach_drainer(&self, handle: DrainerHandle) {
+        self.drainer.send_replace(Some(handle));
+    }
+
+    fn wake_drainer(&self) {
+        if let Some(drainer) = self.drainer.borrow().as_ref() {
+            drainer.wake();
+        }
+    }
+}
+
+/// A transaction of a [`Store`]. Dropped without commit, nothing of it remains.
+#[derive(Debug)]
+pub struct Tx {
+    inner: sqlx::Transaction<'static, sqlx::Any>,
+    store: Store,
+    published: Vec<(EventId, String)>,
+    locked: bool,
+}
+
+impl Tx {
+    /// The connection to run statements on.
+    pub fn conn(&mut self) -> &mut AnyConnection {
+        &mut self.inner
+    }
+
+    /// Publishes `data` when this transaction commits. The envelope's id and time are made here and
+    /// never again: every resend carries the same.
+    ///
+    /// # Errors
+    /// When the event cannot be stored, or too many events wait for Kafka already.
+    pub async fn publish<T: Event>(&mut self, data: T) -> Result<EventId, StoreError> {
+        let context = CallContext::current();
+        let key = data.key();
+        let topic = T::TOPIC.as_str();
+        let mut envelope = EventEnvelope::new(
+            self.store.service.name(),
+            context.correlation_id,
+            jiff::Timestamp::now(),
+            data,
+        );
+        let metadata = envelope.metadata.get_or_insert_default();
+        metadata.insert("traceparent".to_owned(), context.trace.to_string().into());
+        metadata.insert("partition_key".to_owned(), key.clone().into());
+        let event_id = envelope.event_id;
+        let record = Record {
+            event_id: event_id.into(),
+            topic: topic.to_owned(),
+            key: Some(key),
+            payload: serde_json::to_vec(&envelope)?.into(),
+            headers: outbox::headers(&envelope, &context),
+        };
+        self.enqueue(&record).await?;
+        Ok(event_id)
+    }
+
+    /// Puts a ready-made record into the outbox.
+    pub(crate) async fn enqueue(&mut self, record: &Record) -> Result<i64, StoreError> {
+        if self.store.dialect == Dialect::Postgres && !self.locked {
+            // Positions must become visible in ascending order, or the drainer would step over a
+            // slower transaction's row. SQLite has one writer anyway.
+            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(OUTBOX_LOCK).execute(&mut *self.inner).await?;
+            self.locked = true;
+        }
+        if self.published.is_empty() {
+            // Once per transaction: a large transaction may overshoot the limit by its own size,
+            // rather than never fit.
+            outbox::check_room(&mut self.inner, self.store.outbox_limit).await?;
+        }
+        let position = outbox::insert(&mut self.inner, record).await?;
+        self.published.push((record.event_id.into(), record.topic.clone()));
+        Ok(position)
+    }
+
+    /// Notes that `event_id` has been applied by this service; `false` when it had been before.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn note_applied(&mut self, event_id: EventId) -> Result<bool, StoreError> {
+        inbox::insert(&mut self.inner, event_id).await
+    }
+
+    /// Commits. From here on the events are safe.
+    ///
+    /// # Errors
+    /// When the commit fails; then it is unknown whether it happened, and doing the work again is
+    /// right, because inbox and unique keys make that harmless.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        let Self { inner, store, published, .. } = self;
+        inner.commit().await?;
+        for (event_id, topic) in &published {
+            store.observer.safe(*event_id, topic);
+        }
+        if !published.is_empty() {
+            store.wake_drainer();
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Whether `event_id` has been applied already.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn was_applied(&self, event_id: EventId) -> Result<bool, StoreError> {
+        inbox::contains(&self.pool, event_id).await
+    }
+
+    /// Keeps an event that can never be applied, with its reason, where an operator finds it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn bury(&self, event: &DeadEvent<'_>) -> Result<(), StoreError> {
+        inbox::bury(&self.pool, event).await
+    }
+}
+
+/// An event that was received and can never be applied.
+#[derive(Debug, Clone, Copy)]
+pub struct DeadEvent<'a> {
+    /// Its id, when it could be read.
+    pub event_id: Option<EventId>,
+    /// Topic.
+    pub topic: &'a str,
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+    /// The bytes as received.
+    pub payload: &'a [u8],
+    /// Why.
+    pub reason: &'a str,
+}
+
+/// Now, in Unix milliseconds.
+pub fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}

@@ -1,0 +1,199 @@
+//! The outbox table: events that are safe and wait for Kafka, in the order of their commits.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fusebox_kafka::{
+    Accepted, Backlog, BacklogError, BacklogStats, DeadReason, EventBus, Parked, Position,
+    PublishError, Record,
+};
+use huleedu_contracts::{envelope::EventEnvelope, headers};
+use sqlx::{AnyConnection, Row as _};
+
+use super::{Store, StoreError, now_ms};
+use crate::context::CallContext;
+
+/// How long a sent event stays readable in the table.
+const KEEP_SETTLED: Duration = Duration::from_secs(3600);
+
+/// The Kafka headers of an event.
+pub(super) fn headers<T>(envelope: &EventEnvelope<T>, context: &CallContext) -> Vec<(String, String)> {
+    [
+        (headers::EVENT_ID, envelope.event_id.to_string()),
+        (headers::EVENT_TYPE, envelope.event_type.clone()),
+        (headers::SOURCE_SERVICE, envelope.source_service.clone()),
+        (headers::CORRELATION_ID, envelope.correlation_id.to_string()),
+        (headers::TRACE_ID, context.trace.trace_id()),
+        (headers::TRACEPARENT, context.trace.to_string()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
+}
+
+/// Refuses when the outbox is full, so that overflow is an error to the caller and never a drop.
+pub(super) async fn check_room(conn: &mut AnyConnection, limit: u64) -> Result<(), StoreError> {
+    let row = sqlx::query("SELECT COUNT(*) FROM outbox WHERE settled_at IS NULL").fetch_one(conn).await?;
+    let waiting = u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0);
+    if waiting >= limit {
+        return Err(StoreError::OutboxFull { waiting, limit });
+    }
+    Ok(())
+}
+
+pub(super) async fn insert(conn: &mut AnyConnection, record: &Record) -> Result<i64, StoreError> {
+    let row = sqlx::query(
+        "INSERT INTO outbox (event_id, topic, event_key, payload, headers, created_at) \
+         VALUES ($1, $2, $3, $4, $5, $6) RETURNING position",
+    )
+    .bind(record.event_id.to_string())
+    .bind(record.topic.as_str())
+    .bind(record.key.as_deref())
+    .bind(record.payload.to_vec())
+    .bind(serde_json::to_string(&record.headers)?)
+    .bind(now_ms())
+    .fetch_one(conn)
+    .await?;
+    Ok(row.try_get(0)?)
+}
+
+/// Publishing outside of a business transaction: the record is safe when `publish` returns.
+#[derive(Debug, Clone)]
+pub struct OutboxBus {
+    store: Store,
+}
+
+impl OutboxBus {
+    /// A bus on the outbox of `store`.
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+}
+
+#[async_trait]
+impl EventBus for OutboxBus {
+    async fn publish(&self, record: Record) -> Result<Accepted, PublishError> {
+        let event_id = record.event_id;
+        let stored = async {
+            let mut tx = self.store.begin().await?;
+            let position = tx.enqueue(&record).await?;
+            tx.commit().await?;
+            Ok(Accepted { event_id, position: Position(position) })
+        };
+        stored.await.map_err(|error: StoreError| match error {
+            StoreError::OutboxFull { .. } => PublishError::Full,
+            other => PublishError::Storage(Box::new(other)),
+        })
+    }
+}
+
+/// The outbox as the drainer sees it.
+#[derive(Debug, Clone)]
+pub struct OutboxBacklog {
+    store: Store,
+}
+
+impl OutboxBacklog {
+    /// The backlog of `store`.
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    async fn peek_rows(&self, after: Position, limit: usize) -> Result<Vec<Parked>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT position, event_id, topic, event_key, payload, headers, created_at, attempts FROM outbox \
+             WHERE settled_at IS NULL AND position > $1 ORDER BY position LIMIT $2",
+        )
+        .bind(after.0)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(self.store.pool())
+        .await?;
+        rows.iter()
+            .map(|row| {
+                let event_id: String = row.try_get("event_id")?;
+                Ok(Parked {
+                    position: Position(row.try_get("position")?),
+                    record: Record {
+                        event_id: event_id
+                            .parse()
+                            .map_err(|_| StoreError::Corrupt(format!("outbox.event_id `{event_id}`")))?,
+                        topic: row.try_get("topic")?,
+                        key: row.try_get("event_key")?,
+                        payload: row.try_get::<Vec<u8>, _>("payload")?.into(),
+                        headers: serde_json::from_str(&row.try_get::<String, _>("headers")?)?,
+                    },
+                    admitted_at_ms: row.try_get("created_at")?,
+                    attempts: u32::try_from(row.try_get::<i64, _>("attempts")?).unwrap_or(u32::MAX),
+                })
+            })
+            .collect()
+    }
+
+    async fn settle_rows(&self, positions: &[Position]) -> Result<(), StoreError> {
+        let mut tx = self.store.begin().await?;
+        let now = now_ms();
+        for position in positions {
+            sqlx::query("UPDATE outbox SET settled_at = $1 WHERE position = $2")
+                .bind(now)
+                .bind(position.0)
+                .execute(tx.conn())
+                .await?;
+        }
+        let horizon = now - i64::try_from(KEEP_SETTLED.as_millis()).unwrap_or(i64::MAX);
+        sqlx::query("DELETE FROM outbox WHERE settled_at < $1 AND dead_reason IS NULL")
+            .bind(horizon)
+            .execute(tx.conn())
+            .await?;
+        tx.commit().await
+    }
+
+    async fn bury_row(&self, position: Position, reason: &DeadReason) -> Result<(), StoreError> {
+        sqlx::query("UPDATE outbox SET settled_at = $1, dead_reason = $2 WHERE position = $3")
+            .bind(now_ms())
+            .bind(reason.to_string())
+            .bind(position.0)
+            .execute(self.store.pool())
+            .await?;
+        Ok(())
+    }
+
+    async fn read_stats(&self) -> Result<BacklogStats, StoreError> {
+        let waiting = sqlx::query("SELECT COUNT(*), MIN(created_at) FROM outbox WHERE settled_at IS NULL")
+            .fetch_one(self.store.pool())
+            .await?;
+        let dead = sqlx::query("SELECT COUNT(*) FROM outbox WHERE dead_reason IS NOT NULL")
+            .fetch_one(self.store.pool())
+            .await?;
+        let count = |value: i64| u64::try_from(value).unwrap_or(0);
+        Ok(BacklogStats {
+            waiting: count(waiting.try_get(0)?),
+            dead: count(dead.try_get(0)?),
+            oldest_age: waiting
+                .try_get::<Option<i64>, _>(1)?
+                .map(|oldest| Duration::from_millis(count(now_ms() - oldest))),
+        })
+    }
+}
+
+fn backlog_error(error: StoreError) -> BacklogError {
+    BacklogError::new(error)
+}
+
+#[async_trait]
+impl Backlog for OutboxBacklog {
+    async fn peek(&self, after: Position, limit: usize) -> Result<Vec<Parked>, BacklogError> {
+        self.peek_rows(after, limit).await.map_err(backlog_error)
+    }
+
+    async fn settle(&self, positions: &[Position]) -> Result<(), BacklogError> {
+        self.settle_rows(positions).await.map_err(backlog_error)
+    }
+
+    async fn bury(&self, position: Position, reason: &DeadReason) -> Result<(), BacklogError> {
+        self.bury_row(position, reason).await.map_err(backlog_error)
+    }
+
+    async fn stats(&self) -> Result<BacklogStats, BacklogError> {
+        self.read_stats().await.map_err(backlog_error)
+    }
+}

@@ -1,0 +1,122 @@
+//! What integration tests of services share: a platform of one broker and one data folder, ports
+//! chosen by the system, and waiting for states instead of for a while.
+
+use std::{future::Future, time::Duration};
+
+use fusebox_kafka::mock::EmbeddedBroker;
+use huleedu_contracts::topics::Topic;
+use rdkafka::{
+    ClientConfig, Message as _,
+    consumer::{Consumer as _, StreamConsumer},
+    producer::{FutureProducer, FutureRecord},
+};
+
+use crate::{service::ServiceId, settings::Env};
+
+/// An embedded broker with every topic of the platform.
+///
+/// # Errors
+/// When librdkafka cannot make one.
+pub fn embedded_broker() -> Result<EmbeddedBroker, fusebox_kafka::SendError> {
+    let topics: Vec<(&str, i32)> = Topic::ALL.iter().map(|topic| (topic.as_str(), 3)).collect();
+    EmbeddedBroker::start(&topics)
+}
+
+/// An environment for one service: this broker, its own SQLite file in `folder`.
+pub fn service_env(service: ServiceId, bootstrap: &str, folder: &std::path::Path) -> Env {
+    Env::empty()
+        .with("KAFKA_BOOTSTRAP_SERVERS", bootstrap)
+        .with("DATABASE_URL", format!("sqlite://{}/{}.db", folder.display(), service.slug()))
+        .with("HTTP_PORT", "0")
+}
+
+/// Asks `condition` again and again until it answers `Some`, at most for `limit`.
+///
+/// # Errors
+/// `what` did not happen in time.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    limit: Duration,
+    mut condition: impl FnMut() -> F,
+) -> Result<T, String> {
+    let deadline = tokio::time::Instant::now() + limit;
+    loop {
+        if let Some(value) = condition().await {
+            return Ok(value);
+        }
+        if tokio::time::Instant::now() >= deadline {
+            return Err(format!("not within {limit:?}: {what}"));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Reads every event of some topics from the beginning.
+#[derive(Debug)]
+pub struct TopicReader {
+    consumer: StreamConsumer,
+}
+
+impl std::fmt::Display for TopicReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("topic reader")
+    }
+}
+
+impl TopicReader {
+    /// A reader of `topics`.
+    ///
+    /// # Errors
+    /// When librdkafka refuses.
+    pub fn new(bootstrap: &str, topics: &[Topic]) -> Result<Self, rdkafka::error::KafkaError> {
+        let consumer: StreamConsumer = ClientConfig::new()
+            .set("bootstrap.servers", bootstrap)
+            .set("group.id", format!("test-{}", uuid::Uuid::new_v4()))
+            .set("auto.offset.reset", "earliest")
+            .set("enable.auto.commit", "false")
+            .create()?;
+        let mut list = rdkafka::TopicPartitionList::new();
+        for topic in topics {
+            for partition in 0..3 {
+                list.add_partition_offset(topic.as_str(), partition, rdkafka::Offset::Beginning)?;
+            }
+        }
+        // Assigned by hand: no group, so no wait for a rebalance.
+        consumer.assign(&list)?;
+        Ok(Self { consumer })
+    }
+
+    /// The next event as topic and JSON.
+    ///
+    /// # Errors
+    /// When none comes within `limit` or it is not JSON.
+    pub async fn next(&self, limit: Duration) -> Result<(String, serde_json::Value), String> {
+        let message = tokio::time::timeout(limit, self.consumer.recv())
+            .await
+            .map_err(|_| format!("no event within {limit:?}"))?
+            .map_err(|e| e.to_string())?;
+        let payload = message.payload().unwrap_or_default();
+        let value = serde_json::from_slice(payload).map_err(|e| e.to_string())?;
+        Ok((message.topic().to_owned(), value))
+    }
+}
+
+/// Publishes `envelope` as another service would.
+///
+/// # Errors
+/// When the broker does not take it.
+pub async fn publish<T: huleedu_contracts::envelope::Event>(
+    bootstrap: &str,
+    envelope: &huleedu_contracts::envelope::EventEnvelope<T>,
+) -> Result<(), String> {
+    let producer: FutureProducer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("linger.ms", "0")
+        .create()
+        .map_err(|e| e.to_string())?;
+    let payload = serde_json::to_vec(envelope).map_err(|e| e.to_string())?;
+    let key = envelope.data.key();
+    let record = FutureRecord::to(T::TOPIC.as_str()).key(&key).payload(&payload);
+    producer.send(record, Duration::from_secs(10)).await.map_err(|(e, _)| e.to_string())?;
+    Ok(())
+}
