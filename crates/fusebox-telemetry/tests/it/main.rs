@@ -1,0 +1,3 @@
+//! What a scraper sees.
+
+mod golden;
