@@ -1,1 +1,3 @@
 //! Takes uploads, extracts and validates their text.
+
+pub mod extract;
