@@ -82,7 +82,7 @@ impl EventBus for OutboxBus {
         };
         stored.await.map_err(|error: StoreError| match error {
             StoreError::OutboxFull { .. } => PublishError::Full,
-            other => PublishError::Storage(Box::new(other)),
+            other => PublishError::Backlog(BacklogError::new("keep an event", other)),
         })
     }
 }
@@ -175,25 +175,21 @@ impl OutboxBacklog {
     }
 }
 
-fn backlog_error(error: StoreError) -> BacklogError {
-    BacklogError::new(error)
-}
-
 #[async_trait]
 impl Backlog for OutboxBacklog {
     async fn peek(&self, after: Position, limit: usize) -> Result<Vec<Parked>, BacklogError> {
-        self.peek_rows(after, limit).await.map_err(backlog_error)
+        self.peek_rows(after, limit).await.map_err(|e| BacklogError::new("read the outbox", e))
     }
 
     async fn settle(&self, positions: &[Position]) -> Result<(), BacklogError> {
-        self.settle_rows(positions).await.map_err(backlog_error)
+        self.settle_rows(positions).await.map_err(|e| BacklogError::new("settle events", e))
     }
 
     async fn bury(&self, position: Position, reason: &DeadReason) -> Result<(), BacklogError> {
-        self.bury_row(position, reason).await.map_err(backlog_error)
+        self.bury_row(position, reason).await.map_err(|e| BacklogError::new("bury an event", e))
     }
 
     async fn stats(&self) -> Result<BacklogStats, BacklogError> {
-        self.read_stats().await.map_err(backlog_error)
+        self.read_stats().await.map_err(|e| BacklogError::new("count events", e))
     }
 }
