@@ -45,19 +45,6 @@ wire_enum! {
 }
 read_strictly!(Language);
 
-impl Language {
-    /// The language as the tag that events carry.
-    pub fn tag(self) -> LanguageTag {
-        LanguageTag::new(self.as_str()).expect("both codes are two plain letters")
-    }
-}
-
-impl From<Language> for LanguageTag {
-    fn from(language: Language) -> Self {
-        language.tag()
-    }
-}
-
 impl LanguageTag {
     /// The language, when it is one of the platform's.
     pub fn known(&self) -> Option<Language> {
@@ -144,7 +131,7 @@ mod tests {
                 "sv"
             };
             assert_eq!(language.as_str(), expected);
-            assert_eq!(language.tag().known(), Some(language));
+            assert_eq!(LanguageTag::from(language).known(), Some(language));
         }
     }
 

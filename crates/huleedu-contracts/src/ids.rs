@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::domain::Language;
 use crate::macros::{random_id, text_impls, text_type};
 
 /// A text that cannot be the id or name it was meant to be.
@@ -95,6 +96,19 @@ text_type! {
     /// Kept as text on purpose: a service that does not know a language must be able to read the
     /// request and refuse the essay by name. See [`Language`](crate::domain::Language).
     pub struct LanguageTag(max = 35);
+}
+
+impl PipelineName {
+    /// The pipeline that ranks a batch: spell-checking, then comparative judgement.
+    pub fn cj_assessment() -> Self {
+        Self(String::from("cj_assessment"))
+    }
+}
+
+impl From<Language> for LanguageTag {
+    fn from(language: Language) -> Self {
+        Self(language.as_str().to_owned())
+    }
 }
 
 random_id!(BatchId, EssayId, FileUploadId, ClassId, StudentId);

@@ -200,13 +200,6 @@ event!(PipelineDeniedV1, PipelineDenied, "pipeline.denied", |it| it
     .batch_id
     .to_string());
 
-impl PipelineName {
-    /// The pipeline that ranks a batch: spell-checking, then comparative judgement.
-    pub fn cj_assessment() -> Self {
-        Self::new("cj_assessment").expect("a short plain word")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
