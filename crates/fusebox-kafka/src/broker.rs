@@ -1,0 +1,92 @@
+//! What the drainer needs of a Kafka producer.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+
+use crate::record::Record;
+
+/// The report on one record that was handed to the producer.
+///
+/// It ends with Kafka's answer, however long that takes. Dropping it does not call the record back.
+pub type Delivery = BoxFuture<'static, Result<Delivered, SendError>>;
+
+/// Receives troubles that concern the connection as a whole rather than one record.
+pub type TroubleSink = Arc<dyn Fn(SendError) + Send + Sync>;
+
+/// A producer that keeps the order of the calls on the wire.
+#[async_trait]
+pub trait Broker: Send + Sync {
+    /// Hands a record over without waiting. The order of calls is the order on the wire.
+    ///
+    /// # Errors
+    /// When the producer did not take the record; then no report will come.
+    fn enqueue(&self, record: &Record) -> Result<Delivery, SendError>;
+
+    /// Asks the cluster for a sign of life.
+    ///
+    /// # Errors
+    /// When none came.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any time.
+    async fn probe(&self) -> Result<(), SendError>;
+
+    /// Gives the producer up, with all it holds, and makes a new one.
+    ///
+    /// Afterwards nothing that was handed over earlier is sent any more.
+    ///
+    /// # Errors
+    /// When no new producer could be made; the old one is given up all the same.
+    fn rebuild(&self) -> Result<(), SendError>;
+
+    /// Names the receiver of troubles: all brokers down, authentication, a fatal producer.
+    ///
+    /// The sink must return at once. A later sink takes the place of an earlier one. A broker that
+    /// has nothing to report need not implement it.
+    fn report_trouble_to(&self, sink: TroubleSink) {
+        drop(sink);
+    }
+}
+
+/// Where Kafka put a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivered {
+    /// The partition.
+    pub partition: i32,
+    /// The offset in it.
+    pub offset: i64,
+}
+
+/// A record, or a question, that Kafka did not take.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("Kafka answered {code}: {text}")]
+pub struct SendError {
+    /// Whose fault it is, and so what to do.
+    pub class: ErrorClass,
+    /// Kafka's name of the error, such as `MSG_SIZE_TOO_LARGE`; local ones begin with `_`.
+    pub code: String,
+    /// The error in words.
+    pub text: String,
+}
+
+/// Whose fault an error is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorClass {
+    /// The cluster cannot be reached or does not answer. The circuit's business; keep the record.
+    Unavailable,
+    /// Our own producer is full. Wait; nobody is at fault.
+    BackPressure,
+    /// The topic is unknown or closed to us. Pause it; the other topics go on.
+    Topic,
+    /// The record itself is refused. Try it alone once, then bury it.
+    Message,
+    /// Credentials or settings are wrong. The circuit's business; keep everything.
+    Configuration,
+    /// The producer is finished. Rebuild it and begin again with the oldest record.
+    Fatal,
+    /// Try again later; the code is not held against anybody.
+    Retriable,
+}

@@ -1,0 +1,103 @@
+//! What others see of a running drainer.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::record::Record;
+
+type Callback = Arc<dyn Fn(&Record) + Send + Sync>;
+
+/// Wakes and watches a drainer.
+#[derive(Clone)]
+pub struct DrainerHandle {
+    shared: Arc<Shared>,
+}
+
+/// What a drainer has done and what lies before it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DrainerStats {
+    /// Records Kafka confirmed to this drainer.
+    pub delivered: u64,
+    /// Records in the backlog at the last look (one a second), those under way included.
+    pub waiting: u64,
+    /// Dead letters at the last look.
+    pub dead: u64,
+    /// Records handed to the producer and not reported yet.
+    pub in_flight: u64,
+    /// Age of the oldest waiting record at the last look.
+    pub oldest_age: Option<Duration>,
+    /// Deliveries that failed, or whose outcome is unknown because the producer was lost.
+    pub retried: u64,
+    /// Producers this drainer had to replace.
+    pub rebuilt: u64,
+    /// Topics that are paused for a fault of theirs.
+    pub paused_topics: u64,
+}
+
+#[derive(Default)]
+pub(super) struct Shared {
+    pub(super) wake: Notify,
+    stats: Mutex<DrainerStats>,
+    callbacks: RwLock<Vec<Callback>>,
+}
+
+impl DrainerHandle {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Says that the backlog has something new. Cheap, never blocks, never lost.
+    pub fn wake(&self) {
+        self.shared.wake.notify_one();
+    }
+
+    /// The present numbers.
+    pub fn stats(&self) -> DrainerStats {
+        *self
+            .shared
+            .stats
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Calls `f` for each record that Kafka confirmed, before it is settled.
+    ///
+    /// It runs on the drainer's task, so it must return at once and must not panic.
+    pub fn on_delivered(&self, f: impl Fn(&Record) + Send + Sync + 'static) {
+        let mut callbacks = self
+            .shared
+            .callbacks
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        callbacks.push(Arc::new(f));
+    }
+}
+
+impl fmt::Debug for DrainerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DrainerHandle")
+            .field("stats", &self.stats())
+            .finish()
+    }
+}
+
+impl Shared {
+    pub(super) fn update(&self, change: impl FnOnce(&mut DrainerStats)) {
+        change(&mut self.stats.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(super) fn delivered(&self, record: &Record) {
+        self.update(|stats| stats.delivered += 1);
+        let callbacks = self
+            .callbacks
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        for callback in &*callbacks {
+            callback(record);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Empties a backlog into Kafka, in order, for as long as the process runs.
+//!
+//! | room | subject |
+//! |---|---|
+//! | `config` | the numbers |
+//! | `handle` | waking, watching |
+//! | `engine` | the loop: feed, reports, backlog work |
+//! | `window` | every record that left the backlog's head and is not settled yet |
+//! | `gate` | the circuit: is anything being delivered? |
+//! | `pauses` | topics at fault |
+//! | `retry` | when failed work is tried again |
+
+mod config;
+mod engine;
+mod gate;
+mod handle;
+mod pauses;
+mod retry;
+mod window;
+
+use std::fmt;
+use std::sync::Arc;
+
+use fusebox::CircuitBreaker;
+use tokio_util::sync::CancellationToken;
+
+pub use self::config::DrainerConfig;
+use self::engine::Engine;
+use self::handle::Shared;
+pub use self::handle::{DrainerHandle, DrainerStats};
+use crate::backlog::Backlog;
+use crate::broker::Broker;
+
+/// Feeds one producer from one backlog, in the order of admission.
+///
+/// The circuit judges progress: as long as records are delivered it stays closed; when nothing is
+/// delivered for [`DrainerConfig::stall_after`] although something is under way, failures are counted
+/// until it opens. So give it [`TripRule::Consecutive`](fusebox::TripRule::Consecutive): then the
+/// successes before an outage do not outweigh it. While it is open nothing is fed, and what the
+/// producer holds stays there. Half-open, the oldest record is the probe; when there is none, the
+/// cluster is asked for a sign of life, so a circuit heals without traffic.
+///
+/// A record leaves the backlog in two ways: delivered, or buried with a reason after it was refused
+/// twice for its own sake, the second time alone.
+pub struct Drainer {
+    backlog: Arc<dyn Backlog>,
+    broker: Arc<dyn Broker>,
+    breaker: CircuitBreaker,
+    config: DrainerConfig,
+    shared: Arc<Shared>,
+}
+
+impl Drainer {
+    /// A drainer that does nothing until it is run.
+    pub fn new(
+        backlog: Arc<dyn Backlog>,
+        broker: Arc<dyn Broker>,
+        breaker: CircuitBreaker,
+        config: DrainerConfig,
+    ) -> Self {
+        Self {
+            backlog,
+            broker,
+            breaker,
+            config,
+            shared: Arc::default(),
+        }
+    }
+
+    /// A handle to wake and to watch it.
+    pub fn handle(&self) -> DrainerHandle {
+        DrainerHandle::new(Arc::clone(&self.shared))
+    }
+
+    /// Drains until `shutdown` is cancelled; then feeds nothing more, waits up to
+    /// [`DrainerConfig::shutdown_timeout`] for the reports of what is under way, settles, and ends.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing: what was not settled is sent again by the next drainer on
+    /// the same backlog.
+    pub async fn run(self, shutdown: CancellationToken) {
+        Engine::new(
+            self.backlog,
+            self.broker,
+            self.breaker,
+            self.config,
+            self.shared,
+        )
+        .run(shutdown)
+        .await;
+    }
+}
+
+impl fmt::Debug for Drainer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drainer")
+            .field("breaker", &self.breaker.name())
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}

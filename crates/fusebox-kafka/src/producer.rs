@@ -1,0 +1,316 @@
+//! The real broker: one idempotent librdkafka producer.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::FutureExt as _;
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Header, Message as _, OwnedHeaders};
+use rdkafka::producer::{
+    BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer,
+};
+use rdkafka::types::RDKafkaErrorCode;
+use tokio::sync::oneshot;
+
+use crate::broker::{Broker, Delivered, Delivery, ErrorClass, SendError, TroubleSink};
+use crate::classify::send_error;
+use crate::record::Record;
+
+/// How long the cluster may take for a sign of life.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Settings of a producer.
+#[derive(Debug, Clone)]
+pub struct KafkaProducerConfig {
+    /// `host:port`, separated by commas.
+    pub bootstrap_servers: String,
+    /// The name the brokers log.
+    pub client_id: String,
+    /// How long a batch waits for company. Default 2 ms.
+    pub linger: Duration,
+    /// Further librdkafka properties: security, above all. They win over ours.
+    pub extra: Vec<(String, String)>,
+}
+
+impl KafkaProducerConfig {
+    /// Settings with the default linger and nothing extra.
+    pub fn new(bootstrap_servers: impl Into<String>, client_id: impl Into<String>) -> Self {
+        Self {
+            bootstrap_servers: bootstrap_servers.into(),
+            client_id: client_id.into(),
+            linger: Duration::from_millis(2),
+            extra: Vec::new(),
+        }
+    }
+
+    /// The properties as librdkafka gets them.
+    fn client_config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", &self.bootstrap_servers)
+            .set("client.id", &self.client_id)
+            .set("linger.ms", self.linger.as_millis().to_string())
+            // Order and no duplicates as long as this producer lives.
+            .set("acks", "all")
+            .set("enable.idempotence", "true")
+            .set("max.in.flight.requests.per.connection", "5")
+            // Never: a time-out inside would report queued messages before those in flight, and
+            // give up the sequence that keeps an outage free of duplicates.
+            .set("message.timeout.ms", "0")
+            .set("socket.timeout.ms", "10000")
+            .set("reconnect.backoff.ms", "50")
+            .set("reconnect.backoff.max.ms", "1000")
+            // Where the Java client puts a key.
+            .set("partitioner", "murmur2_random")
+            // A missing topic must show as that topic's fault before the circuit sees a stall.
+            .set("topic.metadata.propagation.max.ms", "1500")
+            .set("topic.metadata.refresh.interval.ms", "10000");
+        for (name, value) in &self.extra {
+            config.set(name, value);
+        }
+        config
+    }
+}
+
+/// One idempotent producer: `acks=all`, five requests in flight, no time-out of its own.
+///
+/// Dropping it gives up what it still holds; the backlog has all of it.
+pub struct RdKafkaBroker {
+    config: KafkaProducerConfig,
+    current: Mutex<Option<Current>>,
+    sink: Arc<RwLock<Option<TroubleSink>>>,
+}
+
+/// The producer in use, and the switch that silences it when it is replaced.
+struct Current {
+    producer: ThreadedProducer<Context>,
+    silenced: Arc<AtomicBool>,
+}
+
+impl RdKafkaBroker {
+    /// Makes the producer. No connection is awaited.
+    ///
+    /// # Errors
+    /// When librdkafka refuses a setting.
+    pub fn new(config: KafkaProducerConfig) -> Result<Self, SendError> {
+        let broker = Self {
+            config,
+            current: Mutex::default(),
+            sink: Arc::default(),
+        };
+        broker.rebuild()?;
+        Ok(broker)
+    }
+
+    fn make(&self) -> Result<Current, SendError> {
+        let silenced = Arc::new(AtomicBool::new(false));
+        let context = Context {
+            silenced: Arc::clone(&silenced),
+            sink: Arc::clone(&self.sink),
+        };
+        let producer = self
+            .config
+            .client_config()
+            .create_with_context(context)
+            .map_err(|e| SendError {
+                class: ErrorClass::Configuration,
+                code: "_INVALID_CONFIG".to_owned(),
+                text: e.to_string(),
+            })?;
+        Ok(Current { producer, silenced })
+    }
+
+    fn producer(&self) -> Result<ThreadedProducer<Context>, SendError> {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*current {
+            Some(current) => Ok(current.producer.clone()),
+            None => Err(no_producer()),
+        }
+    }
+}
+
+#[async_trait]
+impl Broker for RdKafkaBroker {
+    fn enqueue(&self, record: &Record) -> Result<Delivery, SendError> {
+        let (report, reported) = oneshot::channel();
+        let mut out = BaseRecord::<str, [u8], _>::with_opaque_to(&record.topic, Box::new(report))
+            .payload(&record.payload);
+        if let Some(key) = &record.key {
+            out = out.key(key);
+        }
+        if !record.headers.is_empty() {
+            let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+            for (key, value) in &record.headers {
+                headers = headers.insert(Header {
+                    key,
+                    value: Some(value),
+                });
+            }
+            out = out.headers(headers);
+        }
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = current.as_ref().ok_or_else(no_producer)?;
+        if let Err((error, _record)) = current.producer.send(out) {
+            return Err(from_kafka(&error));
+        }
+        let given_up = || {
+            send_error(
+                RDKafkaErrorCode::BrokerDestroy,
+                "the producer was given up before it answered",
+            )
+        };
+        Ok(reported
+            .map(move |report| report.unwrap_or_else(|_| Err(given_up())))
+            .boxed())
+    }
+
+    async fn probe(&self) -> Result<(), SendError> {
+        let producer = self.producer()?;
+        let asked = tokio::task::spawn_blocking(move || {
+            producer
+                .client()
+                .fetch_metadata(None, PROBE_TIMEOUT)
+                .map(drop)
+        });
+        match asked.await {
+            Ok(answer) => answer.map_err(|error| from_kafka(&error)),
+            Err(error) => Err(SendError {
+                class: ErrorClass::Unavailable,
+                code: "_FAIL".to_owned(),
+                text: format!("the question was not asked: {error}"),
+            }),
+        }
+    }
+
+    fn rebuild(&self) -> Result<(), SendError> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = current.take() {
+            old.silenced.store(true, Ordering::Release);
+            // From here on it sends nothing more; its queue is reported as purged.
+            old.producer
+                .purge(PurgeConfig::default().queue().inflight());
+            give_up(old);
+        }
+        *current = Some(self.make()?);
+        Ok(())
+    }
+
+    fn report_trouble_to(&self, sink: TroubleSink) {
+        *self.sink.write().unwrap_or_else(PoisonError::into_inner) = Some(sink);
+    }
+}
+
+impl Drop for RdKafkaBroker {
+    fn drop(&mut self) {
+        let current = self
+            .current
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(current) = current {
+            current.silenced.store(true, Ordering::Release);
+            give_up(current);
+        }
+    }
+}
+
+impl fmt::Debug for RdKafkaBroker {
+    /// Leaves out the extra properties: they may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RdKafkaBroker")
+            .field("bootstrap_servers", &self.config.bootstrap_servers)
+            .field("client_id", &self.config.client_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Closing a producer joins its thread and waits for its last reports: not on a worker's time.
+fn give_up(current: Current) {
+    let closing = std::thread::Builder::new().name("kafka-close".to_owned());
+    if let Err(error) = closing.spawn(move || drop(current)) {
+        tracing::warn!(%error, "Kafka producer closed on the caller's thread");
+    }
+}
+
+/// What librdkafka calls back on its polling thread.
+struct Context {
+    silenced: Arc<AtomicBool>,
+    sink: Arc<RwLock<Option<TroubleSink>>>,
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+                tracing::error!(facility, text, "librdkafka");
+            }
+            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
+                tracing::warn!(facility, text, "librdkafka");
+            }
+            _ => tracing::debug!(facility, text, "librdkafka"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let error = SendError {
+            text: reason.to_owned(),
+            ..from_kafka(&error)
+        };
+        tracing::debug!(code = error.code, text = error.text, "librdkafka error");
+        // One broker that cannot be reached is no trouble yet.
+        let counts = error.code == "_ALL_BROKERS_DOWN"
+            || matches!(error.class, ErrorClass::Configuration | ErrorClass::Fatal);
+        if counts && !self.silenced.load(Ordering::Acquire) {
+            let sink = self
+                .sink
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            if let Some(sink) = sink {
+                sink(error);
+            }
+        }
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = Box<oneshot::Sender<Result<Delivered, SendError>>>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, report: Self::DeliveryOpaque) {
+        let result = match result {
+            Ok(message) => Ok(Delivered {
+                partition: message.partition(),
+                offset: message.offset(),
+            }),
+            Err((error, _message)) => Err(from_kafka(error)),
+        };
+        if report.send(result).is_err() {
+            tracing::trace!("delivery report came after its drainer had gone");
+        }
+    }
+}
+
+fn from_kafka(error: &KafkaError) -> SendError {
+    match error.rdkafka_error_code() {
+        Some(code) => send_error(code, code.to_string()),
+        // A topic with a NUL byte: nothing else has no code here.
+        None => SendError {
+            class: ErrorClass::Message,
+            code: "_INVALID_ARG".to_owned(),
+            text: error.to_string(),
+        },
+    }
+}
+
+fn no_producer() -> SendError {
+    SendError {
+        class: ErrorClass::Fatal,
+        code: "_NO_PRODUCER".to_owned(),
+        text: "the last producer could not be replaced".to_owned(),
+    }
+}
