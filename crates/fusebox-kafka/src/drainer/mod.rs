@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `config` | the numbers |
 //! | `handle` | waking, watching |
-//! | `engine` | the loop: feed, reports, backlog work |
+//! | `engine` | the loop: feeding, reports, upkeep of the backlog |
+//! | `reader` | where the drainer is in the backlog |
 //! | `window` | every record that left the backlog's head and is not settled yet |
 //! | `gate` | the circuit: is anything being delivered? |
 //! | `pauses` | topics at fault |
@@ -15,6 +16,7 @@ mod engine;
 mod gate;
 mod handle;
 mod pauses;
+mod reader;
 mod retry;
 mod window;
 

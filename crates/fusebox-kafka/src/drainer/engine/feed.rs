@@ -1,0 +1,127 @@
+//! Feeding: which record is handed over next, and what happens when the producer does not take it.
+
+use futures_util::FutureExt as _;
+use tokio::time::Instant;
+
+use super::{BACK_PRESSURE_WAIT, Engine};
+use crate::backlog::DeadReason;
+use crate::broker::ErrorClass;
+use crate::drainer::gate::Flow;
+use crate::drainer::pauses::Leave;
+use crate::record::Parked;
+
+impl Engine {
+    pub(super) fn feed(&mut self, flow: Flow, now: Instant) {
+        let blocked = self.producer_lost || self.begin_again || flow == Flow::Nothing;
+        if blocked || self.full_until.is_some_and(|until| until > now) {
+            return;
+        }
+        self.full_until = None;
+        if self.window.has_suspects() {
+            self.feed_suspect(now);
+            return;
+        }
+        while flow == Flow::Window || self.window.in_flight() == 0 {
+            let Some(parked) = self.reader.take() else {
+                return;
+            };
+            let size = parked.record.wire_size();
+            if !self
+                .window
+                .has_room(size, self.config.max_records.max(1), self.config.max_bytes)
+            {
+                self.reader.put_back(parked);
+                return;
+            }
+            if !self.feed_one(parked, size, now) {
+                return;
+            }
+        }
+    }
+
+    /// Hands one record over; answers whether feeding may go on.
+    fn feed_one(&mut self, parked: Parked, size: usize, now: Instant) -> bool {
+        let position = parked.position;
+        if size > self.config.max_record_bytes {
+            let reason = DeadReason {
+                code: "MSG_SIZE_TOO_LARGE".to_owned(),
+                text: format!(
+                    "{size} bytes, at most {} are sent",
+                    self.config.max_record_bytes
+                ),
+                first: None,
+                attempts: 0,
+            };
+            self.window.insert_burying(parked, reason);
+            return true;
+        }
+        let topic = parked.record.topic.as_str();
+        match self.pauses.leave(topic) {
+            Leave::Feed => {}
+            Leave::FeedOne if !self.window.is_topic_in_flight(topic) => {}
+            Leave::FeedOne | Leave::PassOver => return true,
+        }
+        match self.broker.enqueue(&parked.record) {
+            Ok(delivery) => {
+                self.window.insert_in_flight(parked);
+                self.reports
+                    .push(delivery.map(move |result| (position, result)).boxed());
+                true
+            }
+            Err(error) => match error.class {
+                ErrorClass::BackPressure => {
+                    self.full_until = Some(now + BACK_PRESSURE_WAIT);
+                    self.reader.put_back(parked);
+                    false
+                }
+                ErrorClass::Topic => {
+                    self.pause(topic, &error, now);
+                    true
+                }
+                ErrorClass::Message | ErrorClass::Retriable => {
+                    self.window.insert_suspect(parked, error);
+                    false
+                }
+                ErrorClass::Fatal => {
+                    self.lose_producer(&error, now);
+                    false
+                }
+                ErrorClass::Unavailable | ErrorClass::Configuration => {
+                    self.begin_again_after(&error, now);
+                    false
+                }
+            },
+        }
+    }
+
+    /// Sends the oldest record that was refused, alone.
+    fn feed_suspect(&mut self, now: Instant) {
+        let Some((position, trial)) = self.window.oldest_suspect() else {
+            return;
+        };
+        if self.window.in_flight() > 0 || !trial.retry.is_due(now) {
+            return;
+        }
+        let Some(record) = self.window.record(position) else {
+            return;
+        };
+        match self.broker.enqueue(record) {
+            Ok(delivery) => {
+                self.window.try_suspect(position);
+                self.reports
+                    .push(delivery.map(move |result| (position, result)).boxed());
+            }
+            Err(error) if error.class == ErrorClass::BackPressure => {
+                self.full_until = Some(now + BACK_PRESSURE_WAIT);
+            }
+            Err(error) => {
+                self.window.try_suspect(position);
+                self.take_failure(position, error, now);
+            }
+        }
+    }
+
+    pub(super) fn has_nothing_to_feed(&self) -> bool {
+        self.reader.is_exhausted() && !self.begin_again && !self.window.has_suspects()
+    }
+}

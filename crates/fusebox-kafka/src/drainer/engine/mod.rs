@@ -1,0 +1,280 @@
+//! The loop: takes reports, feeds what may be fed, and keeps the backlog in step.
+//!
+//! Everything that waits (reports, one piece of backlog work, a question to the cluster, the clock,
+//! a wake-up, troubles) is waited for in one place; everything else is plain code in between. Reading
+//! and settling never overlap, so a page can never hold a record that has been settled since.
+
+mod feed;
+mod reports;
+mod upkeep;
+
+use std::future::{pending, poll_fn};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fusebox::CircuitBreaker;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::config::DrainerConfig;
+use super::gate::Gate;
+use super::handle::Shared;
+use super::pauses::Pauses;
+use super::reader::Reader;
+use super::retry::Retry;
+use super::window::Window;
+use crate::backlog::{Backlog, BacklogError, BacklogStats};
+use crate::broker::{Broker, Delivered, SendError};
+use crate::record::{Parked, Position};
+
+/// How long a full producer is left alone when no report comes.
+const BACK_PRESSURE_WAIT: Duration = Duration::from_millis(20);
+
+/// How often the backlog's numbers are read.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
+
+type Report = (Position, Result<Delivered, SendError>);
+
+pub(super) struct Engine {
+    backlog: Arc<dyn Backlog>,
+    broker: Arc<dyn Broker>,
+    config: DrainerConfig,
+    shared: Arc<Shared>,
+    gate: Gate,
+    window: Window,
+    pauses: Pauses,
+    reports: FuturesUnordered<BoxFuture<'static, Report>>,
+    troubles: mpsc::Receiver<SendError>,
+    reader: Reader,
+    work: Option<BoxFuture<'static, Work>>,
+    peek: Retry,
+    settle: Retry,
+    bury: Retry,
+    count: Retry,
+    next_poll: Instant,
+    next_rescan: Instant,
+    next_count: Instant,
+    settle_at: Option<Instant>,
+    /// Nothing is fed until then: the producer was full.
+    full_until: Option<Instant>,
+    /// Deliveries failed through nobody's fault: when nothing is in flight any more, begin again
+    /// with the oldest.
+    begin_again: bool,
+    refeed: Retry,
+    producer_lost: bool,
+    rebuild: Retry,
+    stop_by: Option<Instant>,
+}
+
+/// A piece of backlog work that has ended.
+enum Work {
+    Peeked {
+        after: Position,
+        page: Result<Vec<Parked>, BacklogError>,
+    },
+    Settled {
+        positions: Vec<Position>,
+        result: Result<(), BacklogError>,
+    },
+    Buried {
+        position: Position,
+        result: Result<(), BacklogError>,
+    },
+    Counted(Result<BacklogStats, BacklogError>),
+}
+
+/// What the loop was woken by.
+enum Wake {
+    Report(Report),
+    Work(Work),
+    Answer(Result<(), SendError>),
+    Trouble(SendError),
+    Called,
+    Clock,
+    Shutdown,
+}
+
+impl Engine {
+    pub(super) fn new(
+        backlog: Arc<dyn Backlog>,
+        broker: Arc<dyn Broker>,
+        breaker: CircuitBreaker,
+        config: DrainerConfig,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let now = Instant::now();
+        // Troubles beyond the bound are dropped: each is one failure for the circuit, no more.
+        let (sink, troubles) = mpsc::channel(16);
+        broker.report_trouble_to(Arc::new(move |error| {
+            if sink.try_send(error).is_err() {
+                tracing::debug!("Kafka trouble not booked, too many at once");
+            }
+        }));
+        Self {
+            gate: Gate::new(breaker, Arc::clone(&broker), &config, now),
+            window: Window::default(),
+            pauses: Pauses::new(config.topic_pause_min, config.topic_pause_max),
+            reports: FuturesUnordered::new(),
+            troubles,
+            reader: Reader::new(config.page),
+            work: None,
+            peek: Retry::default(),
+            settle: Retry::default(),
+            bury: Retry::default(),
+            count: Retry::default(),
+            next_poll: now + config.poll_every,
+            next_rescan: now + config.rescan_every,
+            next_count: now,
+            settle_at: None,
+            full_until: None,
+            begin_again: false,
+            refeed: Retry::default(),
+            producer_lost: false,
+            rebuild: Retry::default(),
+            stop_by: None,
+            backlog,
+            broker,
+            config,
+            shared,
+        }
+    }
+
+    pub(super) async fn run(mut self, shutdown: CancellationToken) {
+        loop {
+            let now = Instant::now();
+            self.advance(now);
+            if self.is_finished(now) {
+                break;
+            }
+            match self.next(&shutdown).await {
+                Wake::Report(report) => self.take_reports(report),
+                Wake::Work(work) => self.take_work(work),
+                Wake::Answer(answer) => self.gate.question_answered(&answer, Instant::now()),
+                Wake::Trouble(error) => self.take_trouble(&error),
+                Wake::Called => self.reader.there_is_more(),
+                Wake::Clock => {}
+                Wake::Shutdown => {
+                    self.stop_by = Some(Instant::now() + self.config.shutdown_timeout);
+                }
+            }
+        }
+        let left = self.window.in_flight();
+        tracing::info!(
+            in_flight = left,
+            unsettled = self.window.delivered(),
+            "drainer stopped"
+        );
+    }
+
+    /// Waits for whatever comes first.
+    async fn next(&mut self, shutdown: &CancellationToken) -> Wake {
+        let at = self.next_look();
+        let stopping = self.stop_by.is_some();
+        let work = &mut self.work;
+        let gate = &mut self.gate;
+        let work = async {
+            match work {
+                Some(work) => work.await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            Some(report) = self.reports.next(), if !self.reports.is_empty() => Wake::Report(report),
+            done = work => {
+                self.work = None;
+                Wake::Work(done)
+            }
+            answer = poll_fn(|cx| gate.poll_question(cx)) => Wake::Answer(answer),
+            Some(error) = self.troubles.recv() => Wake::Trouble(error),
+            () = self.shared.wake.notified() => Wake::Called,
+            () = shutdown.cancelled(), if !stopping => Wake::Shutdown,
+            () = sleep_until(at) => Wake::Clock,
+        }
+    }
+
+    /// Does all that can be done without waiting.
+    fn advance(&mut self, now: Instant) {
+        if self.producer_lost {
+            self.replace_producer(now);
+        }
+        if now >= self.next_poll {
+            self.next_poll = now + self.config.poll_every;
+            self.reader.there_is_more();
+        }
+        let window = &self.window;
+        if self
+            .pauses
+            .end_due(now, |topic| window.is_topic_in_flight(topic))
+        {
+            self.reader.start_over();
+        }
+        if now >= self.next_rescan {
+            self.next_rescan = now + self.config.rescan_every;
+            if self.reader.is_exhausted() && !self.begin_again {
+                self.reader.start_over();
+            }
+        }
+        if self.begin_again && self.window.in_flight() == 0 && self.refeed.is_due(now) {
+            self.begin_again = false;
+            self.reader.start_over();
+        }
+        // Feeding changes what the gate must know and the other way round: once more when it moved.
+        loop {
+            let before = self.window.in_flight();
+            let flow = self.gate.advance(before, self.has_nothing_to_feed(), now);
+            if self.stop_by.is_none() {
+                self.feed(flow, now);
+            }
+            if self.window.in_flight() == before {
+                break;
+            }
+        }
+        self.start_work(now);
+        let (in_flight, paused) = (self.window.in_flight() as u64, self.pauses.paused() as u64);
+        self.shared.update(|stats| {
+            stats.in_flight = in_flight;
+            stats.paused_topics = paused;
+        });
+    }
+
+    fn is_finished(&self, now: Instant) -> bool {
+        self.stop_by.is_some_and(|by| {
+            let settled = self.window.delivered() == 0 && self.window.next_burial().is_none();
+            by <= now || (self.window.in_flight() == 0 && settled)
+        })
+    }
+
+    /// When there is something to do even if nothing happens.
+    fn next_look(&self) -> Instant {
+        let now = Instant::now();
+        let begin_again = self.begin_again.then(|| self.refeed.not_before()).flatten();
+        let rebuild = self
+            .producer_lost
+            .then(|| self.rebuild.not_before())
+            .flatten();
+        let retries = [&self.peek, &self.settle, &self.bury, &self.count].map(Retry::not_before);
+        [
+            Some(self.next_poll),
+            Some(self.next_rescan),
+            Some(self.next_count),
+            self.gate.next_look(),
+            self.pauses.next_end(now),
+            self.window.suspect_due(),
+            self.settle_at,
+            self.full_until,
+            self.stop_by,
+            begin_again,
+            rebuild,
+        ]
+        .into_iter()
+        .chain(retries)
+        .flatten()
+        // What is due and still not done waits for something else than the clock.
+        .filter(|at| *at > now)
+        .min()
+        .unwrap_or(self.next_poll)
+    }
+}

@@ -1,0 +1,116 @@
+//! Upkeep: reading, settling, burying and counting in the backlog, one piece of work at a time.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{COUNT_EVERY, Engine, Work};
+use crate::backlog::BacklogError;
+
+impl Engine {
+    /// Starts the most urgent piece of backlog work, if none is under way.
+    pub(super) fn start_work(&mut self, now: Instant) {
+        if self.work.is_some() {
+            return;
+        }
+        let backlog = Arc::clone(&self.backlog);
+        if let Some((position, reason)) =
+            self.window.next_burial().filter(|_| self.bury.is_due(now))
+        {
+            self.work = Some(Box::pin(async move {
+                let result = backlog.bury(position, &reason).await;
+                Work::Buried { position, result }
+            }));
+        } else if self.must_settle(now) {
+            let positions = self.window.delivered_positions();
+            self.settle_at = None;
+            self.work = Some(Box::pin(async move {
+                let result = backlog.settle(&positions).await;
+                Work::Settled { positions, result }
+            }));
+        } else if self.next_count <= now && self.count.is_due(now) && self.stop_by.is_none() {
+            self.next_count = now + COUNT_EVERY;
+            self.work = Some(Box::pin(
+                async move { Work::Counted(backlog.stats().await) },
+            ));
+        } else if self.must_peek(now) {
+            let (after, limit) = self.reader.begin_page();
+            self.work = Some(Box::pin(async move {
+                let page = backlog.peek(after, limit).await;
+                Work::Peeked { after, page }
+            }));
+        }
+    }
+
+    fn must_settle(&self, now: Instant) -> bool {
+        let waited = self.settle_at.is_none_or(|at| at <= now) || self.window.in_flight() == 0;
+        self.window.delivered() > 0 && waited && self.settle.is_due(now)
+    }
+
+    fn must_peek(&self, now: Instant) -> bool {
+        let wanted = self.reader.wants_page() && !self.window.has_suspects();
+        let useful = self.stop_by.is_none() && !self.begin_again && !self.producer_lost;
+        wanted && useful && self.peek.is_due(now) && self.gate.may_feed()
+    }
+
+    pub(super) fn take_work(&mut self, work: Work) {
+        let now = Instant::now();
+        let (min, max) = (self.config.retry_min, self.config.retry_max);
+        match work {
+            Work::Peeked { after, page } => match page {
+                Ok(page) => {
+                    self.peek.succeeded();
+                    let window = &self.window;
+                    self.reader
+                        .take_page(after, page, |position| window.contains(position));
+                }
+                Err(error) => {
+                    warn_of(&error, "backlog not read");
+                    self.peek.failed(now, min, max);
+                }
+            },
+            Work::Settled { positions, result } => match result {
+                Ok(()) => {
+                    self.settle.succeeded();
+                    for position in positions {
+                        self.window.remove(position);
+                    }
+                }
+                // They stay in the window as delivered: told again, never sent again.
+                Err(error) => {
+                    warn_of(&error, "deliveries not settled");
+                    self.settle.failed(now, min, max);
+                }
+            },
+            Work::Buried { position, result } => match result {
+                Ok(()) => {
+                    self.bury.succeeded();
+                    self.window.remove(position);
+                    self.next_count = now;
+                }
+                Err(error) => {
+                    warn_of(&error, "dead letter not kept");
+                    self.bury.failed(now, min, max);
+                }
+            },
+            Work::Counted(result) => match result {
+                Ok(count) => {
+                    self.count.succeeded();
+                    self.shared.update(|stats| {
+                        stats.waiting = count.waiting;
+                        stats.dead = count.dead;
+                        stats.oldest_age = count.oldest_age;
+                    });
+                }
+                Err(error) => {
+                    warn_of(&error, "backlog not counted");
+                    self.count.failed(now, min, max);
+                }
+            },
+        }
+    }
+}
+fn warn_of(error: &BacklogError, message: &'static str) {
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    tracing::warn!(%error, cause, "{message}");
+}
