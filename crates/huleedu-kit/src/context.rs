@@ -7,7 +7,6 @@
 use std::{fmt, future::Future};
 
 use huleedu_contracts::ids::CorrelationId;
-use rand::Rng as _;
 
 tokio::task_local! {
     static CURRENT: CallContext;
@@ -64,14 +63,13 @@ pub struct TraceContext {
 impl TraceContext {
     /// A new sampled trace.
     pub fn fresh() -> Self {
-        let mut rng = rand::rng();
-        Self { trace_id: rng.next_u128().max(1), span_id: rng.next_u64().max(1), flags: 1 }
+        Self { trace_id: rand::random::<u128>().max(1), span_id: new_span_id(), flags: 1 }
     }
 
     /// The same trace with a new span.
     #[must_use]
     pub fn child(self) -> Self {
-        Self { span_id: rand::rng().next_u64().max(1), ..self }
+        Self { span_id: new_span_id(), ..self }
     }
 
     /// Reads a `traceparent` header; `None` when it is not valid.
@@ -102,6 +100,11 @@ impl TraceContext {
     pub fn span_id(&self) -> String {
         format!("{:016x}", self.span_id)
     }
+}
+
+/// Zero means "none" on the wire.
+fn new_span_id() -> u64 {
+    rand::random::<u64>().max(1)
 }
 
 impl fmt::Display for TraceContext {

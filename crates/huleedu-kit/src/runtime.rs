@@ -232,10 +232,10 @@ impl ServiceCore {
     }
 
     /// Serves `routes` beside the standard ones and hands the service over.
-    pub fn launch(mut self, routes: Router) -> RunningService {
+    pub fn launch(self, routes: Router) -> RunningService {
         let health = Health {
             service: self.service,
-            store: Some(self.store.clone()),
+            store: self.store.clone(),
             breakers: self.breakers.clone(),
         };
         let app = with_middleware(

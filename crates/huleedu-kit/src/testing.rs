@@ -52,14 +52,13 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(
 }
 
 /// Reads every event of some topics from the beginning.
-#[derive(Debug)]
 pub struct TopicReader {
     consumer: StreamConsumer,
 }
 
-impl std::fmt::Display for TopicReader {
+impl std::fmt::Debug for TopicReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("topic reader")
+        f.debug_struct("TopicReader").finish_non_exhaustive()
     }
 }
 
@@ -105,7 +104,7 @@ impl TopicReader {
 ///
 /// # Errors
 /// When the broker does not take it.
-pub async fn publish<T: huleedu_contracts::envelope::Event>(
+pub async fn publish<T: huleedu_contracts::events::Event>(
     bootstrap: &str,
     envelope: &huleedu_contracts::envelope::EventEnvelope<T>,
 ) -> Result<(), String> {

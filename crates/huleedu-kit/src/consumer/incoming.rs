@@ -1,13 +1,13 @@
 //! One received event: where it was, what it says it is, and its bytes.
 
 use huleedu_contracts::{
-    envelope::{Event, EventEnvelope},
+    envelope::{EventEnvelope, RawEnvelope},
+    events::Event,
     headers,
-    ids::{CorrelationId, EventId},
+    ids::EventId,
     topics::Topic,
 };
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
-use serde::Deserialize;
 
 use super::HandlerError;
 use crate::context::CallContext;
@@ -28,15 +28,7 @@ pub struct Incoming {
     pub attempt: u32,
     /// Correlation and trace to work under.
     pub context: CallContext,
-    payload: Vec<u8>,
-}
-
-/// What is needed of an envelope before its payload is known.
-#[derive(Deserialize)]
-struct Head {
-    event_id: EventId,
-    correlation_id: Option<CorrelationId>,
-    metadata: Option<serde_json::Map<String, serde_json::Value>>,
+    envelope: RawEnvelope,
 }
 
 impl Incoming {
@@ -45,7 +37,7 @@ impl Incoming {
     /// # Errors
     /// Permanent: the same bytes never become readable.
     pub fn decode<T: Event>(&self) -> Result<EventEnvelope<T>, HandlerError> {
-        serde_json::from_slice(&self.payload).map_err(HandlerError::permanent)
+        self.envelope.clone().decode().map_err(HandlerError::permanent)
     }
 
     /// Decodes only the payload.
@@ -56,9 +48,9 @@ impl Incoming {
         self.decode::<T>().map(|envelope| envelope.data)
     }
 
-    /// The bytes as received.
-    pub fn payload(&self) -> &[u8] {
-        &self.payload
+    /// The envelope with its payload still as JSON text.
+    pub fn envelope(&self) -> &RawEnvelope {
+        &self.envelope
     }
 }
 
@@ -92,17 +84,16 @@ impl Taken {
     /// Reads the envelope's head.
     pub(super) fn open(&self) -> Result<Incoming, String> {
         let topic = self.topic.parse::<Topic>().map_err(|e| e.to_string())?;
-        let head: Head = serde_json::from_slice(&self.payload).map_err(|e| e.to_string())?;
-        let in_envelope = head.metadata.as_ref().and_then(|m| m.get("traceparent")?.as_str());
-        let traceparent = self.traceparent.as_deref().or(in_envelope);
+        let envelope = RawEnvelope::from_json(&self.payload).map_err(|e| super::chain(&e))?;
+        let traceparent = self.traceparent.as_deref().or_else(|| envelope.traceparent());
         Ok(Incoming {
-            event_id: head.event_id,
+            event_id: envelope.event_id,
             topic,
             partition: self.partition,
             offset: self.offset,
             attempt: 0,
-            context: CallContext::from_parts(head.correlation_id, traceparent),
-            payload: self.payload.clone(),
+            context: CallContext::from_parts(Some(envelope.correlation_id), traceparent),
+            envelope,
         })
     }
 }

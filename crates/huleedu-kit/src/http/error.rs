@@ -1,7 +1,7 @@
 //! The error that every route answers with: the platform's error body, its status, and for our own
 //! refusals `Retry-After` and the header that tells a caller's circuit to stay neutral.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{collections::BTreeMap, error::Error, fmt, time::Duration};
 
 use axum::{
     Json,
@@ -9,7 +9,7 @@ use axum::{
 };
 use fusebox_http::{HttpError, REJECTED_HEADER};
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
-use huleedu_contracts::error::{ErrorBody, ErrorCode};
+use huleedu_contracts::error::{ErrorBody, ErrorCode, ErrorContent};
 use tracing::{error, info};
 
 use crate::{consumer::HandlerError, context::CallContext, store::StoreError};
@@ -22,7 +22,7 @@ pub type ApiResult<T> = Result<T, ApiError>;
 pub struct ApiError {
     code: ErrorCode,
     message: String,
-    details: serde_json::Map<String, serde_json::Value>,
+    details: BTreeMap<String, serde_json::Value>,
     retry_after: Option<Duration>,
     refused_by: Option<&'static str>,
     cause: Option<Box<dyn Error + Send + Sync>>,
@@ -34,7 +34,7 @@ impl ApiError {
         Self {
             code,
             message: message.into(),
-            details: serde_json::Map::new(),
+            details: BTreeMap::new(),
             retry_after: None,
             refused_by: None,
             cause: None,
@@ -159,8 +159,7 @@ impl From<HandlerError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.code.http_status())
-            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = self.code.http_status();
         let cause = self.cause.as_ref().map(|c| crate::consumer::chain(c.as_ref()));
         if status.is_server_error() {
             error!(code = self.code.as_str(), status = status.as_u16(), message = self.message, cause, "request failed");
@@ -169,14 +168,16 @@ impl IntoResponse for ApiError {
         }
         let context = CallContext::current();
         let service = super::server::current_service();
-        let body = ErrorBody::new(
-            self.code,
-            self.message,
-            context.correlation_id,
-            service,
-            jiff::Timestamp::now(),
-            self.details,
-        );
+        let body = ErrorBody {
+            error: ErrorContent {
+                code: self.code,
+                message: self.message,
+                correlation_id: context.correlation_id,
+                service: service.to_owned(),
+                timestamp: jiff::Timestamp::now(),
+                details: self.details,
+            },
+        };
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         if let Some(after) = self.retry_after {

@@ -6,4 +6,4 @@ mod server;
 
 pub use error::{ApiError, ApiResult};
 pub use extract::{ApiJson, ApiPath, ApiQuery, Caller, USER_HEADER};
-pub use server::{Health, HealthCheck, standard_routes, with_middleware};
+pub use server::{Health, standard_routes, with_middleware};

@@ -3,7 +3,6 @@
 
 use std::{sync::Arc, time::Instant};
 
-use async_trait::async_trait;
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, MatchedPath, Request, State},
@@ -33,21 +32,12 @@ pub(super) fn current_service() -> &'static str {
     SERVICE.try_with(|id| id.name()).unwrap_or("huleedu")
 }
 
-/// One dependency that a service reports on.
-#[async_trait]
-pub trait HealthCheck: Send + Sync {
-    /// Its name in the answer.
-    fn name(&self) -> &'static str;
-    /// Works, or says what is wrong.
-    async fn check(&self) -> Result<(), String>;
-}
-
 /// What `/healthz` looks at. An open circuit is reported but never makes a service unhealthy:
 /// otherwise one sick dependency would take every caller out of the load balancer.
 #[derive(Clone)]
 pub struct Health {
     pub(crate) service: ServiceId,
-    pub(crate) store: Option<Store>,
+    pub(crate) store: Store,
     pub(crate) breakers: fusebox::Registry,
 }
 
@@ -58,10 +48,7 @@ impl std::fmt::Debug for Health {
 }
 
 async fn healthz(State(health): State<Health>) -> Response {
-    let database = match &health.store {
-        None => Ok(()),
-        Some(store) => store.ping().await,
-    };
+    let database = health.store.ping().await;
     let circuits: serde_json::Map<_, _> = health
         .breakers
         .snapshots()
@@ -121,15 +108,19 @@ impl ApiError {
     }
 }
 
+fn context_of(headers: &HeaderMap) -> CallContext {
+    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
+    let correlation = text(CORRELATION_HEADER).map(CorrelationId::from_header);
+    CallContext::from_parts(correlation, text(TRACEPARENT_HEADER))
+}
+
 async fn observe(
     State(shared): State<Arc<(ServiceId, Metrics)>>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let (service, metrics) = (shared.0, &shared.1);
-    let text = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok());
-    let correlation = text(CORRELATION_HEADER).map(CorrelationId::from_header);
-    let context = CallContext::from_parts(correlation, text(TRACEPARENT_HEADER));
+    let context = context_of(request.headers());
     let route = request
         .extensions()
         .get::<MatchedPath>()

@@ -129,6 +129,7 @@ impl<'a> SettingsReader<'a> {
                     "{name} is not set; set {name} or {}{name}: {meaning}",
                     self.service.env_prefix()
                 ));
+                self.note(name, "(required)".to_owned(), source, meaning);
             }
             fallback
         })
@@ -149,6 +150,11 @@ impl<'a> SettingsReader<'a> {
         } else {
             Err(SettingsError { problems: self.problems })
         }
+    }
+
+    /// What was read and what is wrong, for showing both.
+    pub fn report(self) -> (Vec<SettingRow>, Vec<String>) {
+        (self.rows, self.problems)
     }
 
     /// The parsed value, or the source to report beside the default.

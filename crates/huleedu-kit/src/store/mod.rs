@@ -17,7 +17,8 @@ use std::{str::FromStr as _, sync::Arc, time::Duration};
 
 use fusebox_kafka::{DrainerHandle, Record};
 use huleedu_contracts::{
-    envelope::{Event, EventEnvelope},
+    envelope::{EncodeError, EventEnvelope, metadata_keys},
+    events::Event,
     ids::EventId,
 };
 use sqlx::{
@@ -66,6 +67,9 @@ pub enum StoreError {
     Sql(#[from] sqlx::Error),
     /// An event could not be written as JSON.
     #[error("an event could not be written as JSON")]
+    Encode(#[from] EncodeError),
+    /// The headers of an event could not be written as JSON.
+    #[error("the headers of an event could not be written or read as JSON")]
     Json(#[from] serde_json::Error),
     /// Too many events wait for Kafka.
     #[error("{waiting} events wait for Kafka, {limit} are allowed")]
@@ -262,22 +266,21 @@ impl Tx {
         let context = CallContext::current();
         let key = data.key();
         let topic = T::TOPIC.as_str();
-        let mut envelope = EventEnvelope::new(
+        let envelope = EventEnvelope::new(
             self.store.service.name(),
             context.correlation_id,
             jiff::Timestamp::now(),
             data,
-        );
-        let metadata = envelope.metadata.get_or_insert_default();
-        metadata.insert("traceparent".to_owned(), context.trace.to_string().into());
-        metadata.insert("partition_key".to_owned(), key.clone().into());
+        )
+        .with_metadata(metadata_keys::TRACEPARENT, context.trace.to_string())
+        .with_metadata(metadata_keys::PARTITION_KEY, key.clone());
         let event_id = envelope.event_id;
         let record = Record {
-            event_id: event_id.into(),
+            event_id: event_id.as_uuid(),
             topic: topic.to_owned(),
             key: Some(key),
-            payload: serde_json::to_vec(&envelope)?.into(),
-            headers: outbox::headers(&envelope, &context),
+            payload: envelope.to_json()?.into(),
+            headers: envelope.headers().into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         };
         self.enqueue(&record).await?;
         Ok(event_id)

@@ -7,29 +7,12 @@ use fusebox_kafka::{
     Accepted, Backlog, BacklogError, BacklogStats, DeadReason, EventBus, Parked, Position,
     PublishError, Record,
 };
-use huleedu_contracts::{envelope::EventEnvelope, headers};
 use sqlx::{AnyConnection, Row as _};
 
 use super::{Store, StoreError, now_ms};
-use crate::context::CallContext;
 
 /// How long a sent event stays readable in the table.
 const KEEP_SETTLED: Duration = Duration::from_secs(3600);
-
-/// The Kafka headers of an event.
-pub(super) fn headers<T>(envelope: &EventEnvelope<T>, context: &CallContext) -> Vec<(String, String)> {
-    [
-        (headers::EVENT_ID, envelope.event_id.to_string()),
-        (headers::EVENT_TYPE, envelope.event_type.clone()),
-        (headers::SOURCE_SERVICE, envelope.source_service.clone()),
-        (headers::CORRELATION_ID, envelope.correlation_id.to_string()),
-        (headers::TRACE_ID, context.trace.trace_id()),
-        (headers::TRACEPARENT, context.trace.to_string()),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value))
-    .collect()
-}
 
 /// Refuses when the outbox is full, so that overflow is an error to the caller and never a drop.
 pub(super) async fn check_room(conn: &mut AnyConnection, limit: u64) -> Result<(), StoreError> {
