@@ -235,3 +235,83 @@ pub(crate) fn asks_for_new_producer(name: &str) -> bool {
         "INVALID_PRODUCER_EPOCH" | "PRODUCER_FENCED" | "_FENCED"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What librdkafka's documentation and measurements against its mock cluster say.
+    #[test]
+    fn every_row_has_its_class() {
+        use ErrorClass::{
+            BackPressure, Configuration, Fatal, Message, Retriable, Topic, Unavailable,
+        };
+        for (number, name, class) in [
+            (-166, "_TIMED_OUT_QUEUE", Unavailable),
+            (-192, "_MSG_TIMED_OUT", Unavailable),
+            (-185, "_TIMED_OUT", Unavailable),
+            (-195, "_TRANSPORT", Unavailable),
+            (-193, "_RESOLVE", Unavailable),
+            (-187, "_ALL_BROKERS_DOWN", Unavailable),
+            (-197, "_DESTROY", Unavailable),
+            (-152, "_PURGE_QUEUE", Unavailable),
+            (-151, "_PURGE_INFLIGHT", Unavailable),
+            (7, "REQUEST_TIMED_OUT", Unavailable),
+            (13, "NETWORK_EXCEPTION", Unavailable),
+            (8, "BROKER_NOT_AVAILABLE", Unavailable),
+            (19, "NOT_ENOUGH_REPLICAS", Unavailable),
+            (20, "NOT_ENOUGH_REPLICAS_AFTER_APPEND", Unavailable),
+            (6, "NOT_LEADER_FOR_PARTITION", Unavailable),
+            (5, "LEADER_NOT_AVAILABLE", Unavailable),
+            (56, "KAFKA_STORAGE_ERROR", Unavailable),
+            (2, "INVALID_MSG", Unavailable),
+            (-188, "_UNKNOWN_TOPIC", Topic),
+            (-190, "_UNKNOWN_PARTITION", Topic),
+            (3, "UNKNOWN_TOPIC_OR_PART", Topic),
+            (17, "TOPIC_EXCEPTION", Topic),
+            (29, "TOPIC_AUTHORIZATION_FAILED", Topic),
+            (31, "CLUSTER_AUTHORIZATION_FAILED", Configuration),
+            (58, "SASL_AUTHENTICATION_FAILED", Configuration),
+            (33, "UNSUPPORTED_SASL_MECHANISM", Configuration),
+            (-169, "_AUTHENTICATION", Configuration),
+            (-181, "_SSL", Configuration),
+            (10, "MSG_SIZE_TOO_LARGE", Message),
+            (4, "INVALID_MSG_SIZE", Message),
+            (18, "RECORD_LIST_TOO_LARGE", Message),
+            (87, "INVALID_RECORD", Message),
+            (43, "UNSUPPORTED_FOR_MESSAGE_FORMAT", Message),
+            (44, "POLICY_VIOLATION", Message),
+            (32, "INVALID_TIMESTAMP", Message),
+            (-199, "_BAD_MSG", Message),
+            (-184, "_QUEUE_FULL", BackPressure),
+            (45, "OUT_OF_ORDER_SEQUENCE_NUMBER", Fatal),
+            (-150, "_FATAL", Fatal),
+            (-149, "_INCONSISTENT", Fatal),
+            (-148, "_GAPLESS_GUARANTEE", Fatal),
+            (59, "UNKNOWN_PRODUCER_ID", Fatal),
+            (-172, "_STATE", Fatal),
+            (89, "THROTTLING_QUOTA_EXCEEDED", Retriable),
+            (47, "INVALID_PRODUCER_EPOCH", Retriable),
+            (90, "PRODUCER_FENCED", Retriable),
+            (-144, "_FENCED", Retriable),
+        ] {
+            let row = TABLE.iter().find(|row| row.code as i32 == number);
+            let row = row.unwrap_or_else(|| panic!("{name} is missing"));
+            let error = send_error(row.code, "text");
+            assert_eq!((error.code.as_str(), error.class), (name, class));
+            assert!(is_known(name));
+        }
+        assert_eq!(
+            TABLE.len(),
+            47,
+            "a row without an expectation, or two of one code"
+        );
+    }
+
+    #[test]
+    fn an_unknown_code_is_retriable_and_known_to_be_unknown() {
+        let error = send_error(Code::ElectionNotNeeded, "text");
+        assert_eq!(error.class, ErrorClass::Retriable);
+        assert!(!is_known(&error.code), "{}", error.code);
+    }
+}

@@ -1,0 +1,279 @@
+//! Faults by class: a record's, a topic's, the producer's, nobody's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fusebox::State;
+use fusebox_kafka::{Broker, DrainerConfig, ErrorClass};
+use tokio::time::Instant;
+
+use crate::model::{MemoryBacklog, ModelBroker, breaker, error, firsts, record, run, until};
+
+fn setup() -> (Arc<MemoryBacklog>, Arc<ModelBroker>, Arc<dyn Broker>) {
+    let broker = ModelBroker::start(Duration::from_micros(100));
+    let as_broker: Arc<dyn Broker> = Arc::<ModelBroker>::clone(&broker);
+    (Arc::default(), broker, as_broker)
+}
+
+#[tokio::test(start_paused = true)]
+async fn poison_is_tried_alone_once_and_buried_and_the_rest_is_delivered() {
+    let (backlog, broker, as_broker) = setup();
+    let breaker = breaker();
+    let refused = error(ErrorClass::Message, "INVALID_RECORD");
+    // 5 is poison; 6 and 7 only shared its batch.
+    broker.refuse(5, &[refused.clone(), refused.clone()]);
+    broker.refuse(6, std::slice::from_ref(&refused));
+    broker.refuse(7, std::slice::from_ref(&refused));
+    for n in 1..=20 {
+        backlog.push(record(n, "t", "k"));
+    }
+    let running = run(&backlog, as_broker, &breaker, DrainerConfig::default());
+    until("done", || backlog.waiting() == 0).await;
+    let dead = backlog.dead();
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0].0.0, 5);
+    assert_eq!(
+        (dead[0].1.code.as_str(), dead[0].1.attempts),
+        ("INVALID_RECORD", 2)
+    );
+    assert!(
+        dead[0].1.first.is_none(),
+        "the same error twice is one error"
+    );
+    let mut log = broker.log();
+    log.sort_unstable();
+    assert_eq!(log, (1..=20).filter(|n| *n != 5).collect::<Vec<_>>());
+    assert_eq!(
+        broker.enqueued()[20..],
+        [5, 6, 7],
+        "not alone, not once, or not in order"
+    );
+    assert_eq!(
+        breaker.snapshot().counts.failure,
+        0,
+        "a record's fault was held against Kafka"
+    );
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_overtakes_a_suspect_that_was_not_under_way_already() {
+    let (backlog, broker, as_broker) = setup();
+    broker.refuse(1, &[error(ErrorClass::Message, "POLICY_VIOLATION")]);
+    for n in 1..=10 {
+        backlog.push(record(n, "t", "k"));
+    }
+    let mut config = DrainerConfig::default();
+    config.max_records = 2;
+    let running = run(&backlog, as_broker, &breaker(), config);
+    until("done", || backlog.waiting() == 0).await;
+    assert_eq!(broker.log(), [2, 1, 3, 4, 5, 6, 7, 8, 9, 10]);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_too_large_is_buried_unsent() {
+    let (backlog, broker, as_broker) = setup();
+    let mut large = record(1, "t", "k");
+    large.payload = vec![0; 1_000_000].into();
+    backlog.push(large);
+    backlog.push(record(2, "t", "k"));
+    let running = run(&backlog, as_broker, &breaker(), DrainerConfig::default());
+    until("done", || backlog.waiting() == 0).await;
+    assert_eq!(broker.enqueued(), [2]);
+    assert_eq!(backlog.dead()[0].1.code, "MSG_SIZE_TOO_LARGE");
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_at_fault_is_paused_while_others_go_on_and_keeps_its_order() {
+    let (backlog, broker, as_broker) = setup();
+    let breaker = breaker();
+    let fault = error(ErrorClass::Topic, "TOPIC_AUTHORIZATION_FAILED");
+    // Record 1 meets the fault three times; 3 shared its batch.
+    broker.refuse(1, &[fault.clone(), fault.clone(), fault.clone()]);
+    broker.refuse(3, std::slice::from_ref(&fault));
+    broker.refuse(5, std::slice::from_ref(&fault));
+    for n in 1..=6 {
+        backlog.push(record(n, if n % 2 == 1 { "sick" } else { "well" }, "k"));
+    }
+    let start = Instant::now();
+    let running = run(&backlog, as_broker, &breaker, DrainerConfig::default());
+    until("the well topic", || broker.log() == [2, 4, 6]).await;
+    assert!(start.elapsed() < Duration::from_millis(500));
+    until("paused", || running.handle.stats().paused_topics == 1).await;
+    for n in 7..=300 {
+        backlog.push(record(n, if n % 2 == 1 { "sick" } else { "well" }, "k"));
+    }
+    until("done", || backlog.waiting() == 0).await;
+    let log = broker.log();
+    let sick: Vec<_> = log.iter().copied().filter(|n| n % 2 == 1).collect();
+    assert_eq!(sick, (1..=300).filter(|n| n % 2 == 1).collect::<Vec<_>>());
+    assert_eq!(log.len(), 300, "sent twice");
+    // 1 s, 2 s, 4 s of pause.
+    assert!(
+        start.elapsed() > Duration::from_secs(6),
+        "{:?}",
+        start.elapsed()
+    );
+    assert!(
+        start.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(
+        breaker.snapshot().counts.failure,
+        0,
+        "a topic's fault was held against Kafka"
+    );
+    until("resumed", || running.handle.stats().paused_topics == 0).await;
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_refused_before_sending_is_paused_too() {
+    let (backlog, broker, as_broker) = setup();
+    broker.refuse_enqueue([error(ErrorClass::Topic, "_UNKNOWN_TOPIC")]);
+    backlog.push(record(1, "sick", "k"));
+    backlog.push(record(2, "sick", "k"));
+    backlog.push(record(3, "well", "k"));
+    let running = run(&backlog, as_broker, &breaker(), DrainerConfig::default());
+    until("done", || backlog.waiting() == 0).await;
+    assert_eq!(broker.log(), [3, 1, 2]);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fatal_error_replaces_the_producer_and_begins_with_the_oldest() {
+    let (backlog, broker, as_broker) = setup();
+    broker.refuse(
+        30,
+        &[error(ErrorClass::Fatal, "OUT_OF_ORDER_SEQUENCE_NUMBER")],
+    );
+    broker.fail_rebuilds(2);
+    for n in 1..=100 {
+        backlog.push(record(n, "t", "k"));
+    }
+    let running = run(&backlog, as_broker, &breaker(), DrainerConfig::default());
+    until("done", || backlog.waiting() == 0).await;
+    assert_eq!(broker.log(), (1..=100).collect::<Vec<_>>());
+    assert_eq!(broker.rebuilds(), 3);
+    assert_eq!(running.handle.stats().rebuilt, 1);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fatal_trouble_between_records_replaces_the_producer() {
+    let (backlog, broker, as_broker) = setup();
+    let running = run(&backlog, as_broker, &breaker(), DrainerConfig::default());
+    until("started", || running.handle.stats().waiting == 0).await;
+    broker.trouble(error(ErrorClass::Fatal, "_FATAL"));
+    until("replaced", || running.handle.stats().rebuilt == 1).await;
+    backlog.push(record(1, "t", "k"));
+    until("done", || backlog.waiting() == 0).await;
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_that_dies_again_and_again_opens_the_circuit_and_not_the_processor() {
+    let (backlog, broker, as_broker) = setup();
+    let breaker = breaker();
+    let fatal = error(ErrorClass::Fatal, "OUT_OF_ORDER_SEQUENCE_NUMBER");
+    broker.refuse(1, &vec![fatal; 12]);
+    backlog.push(record(1, "t", "k"));
+    let running = run(&backlog, as_broker, &breaker, DrainerConfig::default());
+    until("open", || breaker.state() == State::Open).await;
+    until("done", || backlog.waiting() == 0).await;
+    assert!(broker.rebuilds() <= 12);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn deliveries_that_fail_for_want_of_a_cluster_are_sent_again_in_order() {
+    let (backlog, broker, as_broker) = setup();
+    let breaker = breaker();
+    let lost = error(ErrorClass::Unavailable, "_MSG_TIMED_OUT");
+    for n in 5..=40 {
+        broker.refuse(n, &[lost.clone(), lost.clone()]);
+    }
+    for n in 1..=40 {
+        backlog.push(record(n, "t", "k"));
+    }
+    let running = run(&backlog, as_broker, &breaker, DrainerConfig::default());
+    until("done", || backlog.waiting() == 0).await;
+    assert_eq!(firsts(&broker.log()), (1..=40).collect::<Vec<_>>());
+    let failures = breaker.snapshot().counts.failure;
+    assert!(
+        (1..=4).contains(&failures),
+        "{failures} failures for two batches"
+    );
+    assert!(backlog.dead().is_empty());
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_record_is_never_buried_and_holds_back_what_follows() {
+    let (backlog, broker, as_broker) = setup();
+    let breaker = breaker();
+    broker.refuse(
+        3,
+        &vec![error(ErrorClass::Retriable, "THROTTLING_QUOTA_EXCEEDED"); 30],
+    );
+    for n in 1..=6 {
+        backlog.push(record(n, "t", "k"));
+    }
+    let mut config = DrainerConfig::default();
+    config.max_records = 3;
+    let running = run(&backlog, as_broker, &breaker, config);
+    until("done", || backlog.waiting() == 0).await;
+    assert_eq!(broker.log(), (1..=6).collect::<Vec<_>>());
+    assert!(backlog.dead().is_empty());
+    assert_eq!(breaker.snapshot().counts.failure, 0);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_nobody_knows_ends_in_a_dead_letter_after_its_tries() {
+    let (backlog, broker, as_broker) = setup();
+    broker.refuse(
+        1,
+        &vec![error(ErrorClass::Retriable, "NewErrorOfKafka9"); 50],
+    );
+    backlog.push(record(1, "t", "k"));
+    backlog.push(record(2, "t", "k"));
+    let running = run(&backlog, as_broker, &breaker(), DrainerConfig::default());
+    until("done", || backlog.waiting() == 0).await;
+    let dead = backlog.dead();
+    assert_eq!((dead[0].0.0, dead[0].1.attempts), (1, 11));
+    assert_eq!(broker.log(), [2]);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fenced_producer_is_replaced_when_it_is_fenced_again() {
+    let (backlog, broker, as_broker) = setup();
+    broker.refuse(1, &vec![error(ErrorClass::Retriable, "PRODUCER_FENCED"); 2]);
+    backlog.push(record(1, "t", "k"));
+    let running = run(&backlog, as_broker, &breaker(), DrainerConfig::default());
+    until("done", || backlog.waiting() == 0).await;
+    assert_eq!((broker.log(), broker.rebuilds()), (vec![1], 1));
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn wrong_credentials_open_the_circuit_and_keep_everything() {
+    let (backlog, broker, as_broker) = setup();
+    let breaker = breaker();
+    let denied = error(ErrorClass::Configuration, "CLUSTER_AUTHORIZATION_FAILED");
+    for n in 1..=10 {
+        broker.refuse(n, &vec![denied.clone(); 8]);
+        backlog.push(record(n, "t", "k"));
+    }
+    let running = run(&backlog, as_broker, &breaker, DrainerConfig::default());
+    until("open", || breaker.state() == State::Open).await;
+    assert_eq!(backlog.waiting(), 10);
+    until("done", || backlog.waiting() == 0).await;
+    assert_eq!(firsts(&broker.log()), (1..=10).collect::<Vec<_>>());
+    assert!(backlog.dead().is_empty());
+    running.stop().await;
+}
