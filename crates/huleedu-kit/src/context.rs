@@ -34,13 +34,21 @@ impl CallContext {
 
     /// New ids for work that nobody else started.
     pub fn fresh() -> Self {
-        Self { correlation_id: CorrelationId::random(), trace: TraceContext::fresh() }
+        Self {
+            correlation_id: CorrelationId::random(),
+            trace: TraceContext::fresh(),
+        }
     }
 
     /// A context for work that arrived with these headers; what is missing is made up.
     pub fn from_parts(correlation_id: Option<CorrelationId>, traceparent: Option<&str>) -> Self {
-        let trace = traceparent.and_then(TraceContext::parse).map_or_else(TraceContext::fresh, |t| t.child());
-        Self { correlation_id: correlation_id.unwrap_or_else(CorrelationId::random), trace }
+        let trace = traceparent
+            .and_then(TraceContext::parse)
+            .map_or_else(TraceContext::fresh, TraceContext::child);
+        Self {
+            correlation_id: correlation_id.unwrap_or_else(CorrelationId::random),
+            trace,
+        }
     }
 
     /// Runs `work` under this context.
@@ -63,32 +71,48 @@ pub struct TraceContext {
 impl TraceContext {
     /// A new sampled trace.
     pub fn fresh() -> Self {
-        Self { trace_id: rand::random::<u128>().max(1), span_id: new_span_id(), flags: 1 }
+        Self {
+            trace_id: rand::random::<u128>().max(1),
+            span_id: new_span_id(),
+            flags: 1,
+        }
     }
 
     /// The same trace with a new span.
     #[must_use]
     pub fn child(self) -> Self {
-        Self { span_id: new_span_id(), ..self }
+        Self {
+            span_id: new_span_id(),
+            ..self
+        }
     }
 
     /// Reads a `traceparent` header; `None` when it is not valid.
     pub fn parse(header: &str) -> Option<Self> {
         let mut parts = header.trim().split('-');
-        let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let (version, trace, span, flags) =
+            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
         let sizes = [version.len(), trace.len(), span.len(), flags.len()];
         // Only a version newer than 00 may carry more fields.
-        if sizes != [2, 32, 16, 2] || version == "ff" || (version == "00" && parts.next().is_some()) {
+        if sizes != [2, 32, 16, 2] || version == "ff" || (version == "00" && parts.next().is_some())
+        {
             return None;
         }
-        let lower_hex = |s: &str| s.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let lower_hex = |s: &str| {
+            s.bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        };
         if ![version, trace, span, flags].into_iter().all(lower_hex) {
             return None;
         }
         let trace_id = u128::from_str_radix(trace, 16).ok()?;
         let span_id = u64::from_str_radix(span, 16).ok()?;
         let flags = u8::from_str_radix(flags, 16).ok()?;
-        (trace_id != 0 && span_id != 0).then_some(Self { trace_id, span_id, flags })
+        (trace_id != 0 && span_id != 0).then_some(Self {
+            trace_id,
+            span_id,
+            flags,
+        })
     }
 
     /// The trace id: 32 hex digits.
@@ -109,7 +133,11 @@ fn new_span_id() -> u64 {
 
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, self.flags)
+        write!(
+            f,
+            "00-{:032x}-{:016x}-{:02x}",
+            self.trace_id, self.span_id, self.flags
+        )
     }
 }
 
@@ -151,7 +179,10 @@ mod tests {
     #[tokio::test]
     async fn the_context_follows_the_task() {
         let context = CallContext::fresh();
-        assert_eq!(context.scope(async { CallContext::current() }).await, context);
+        assert_eq!(
+            context.scope(async { CallContext::current() }).await,
+            context
+        );
         assert_ne!(CallContext::current(), context);
     }
 }

@@ -3,7 +3,9 @@
 use std::{fs::File, path::Path, sync::Mutex};
 
 use thiserror::Error;
-use tracing_subscriber::{EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 /// How lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +30,9 @@ pub enum LogTarget<'a> {
 #[non_exhaustive]
 pub enum LoggingError {
     /// The filter is not one.
-    #[error("LOG_LEVEL is `{given}`; allowed: a level such as info, or targets such as info,fusebox=debug")]
+    #[error(
+        "LOG_LEVEL is `{given}`; allowed: a level such as info, or targets such as info,fusebox=debug"
+    )]
     BadFilter {
         /// What was given.
         given: String,
@@ -56,19 +60,28 @@ pub enum LoggingError {
 /// # Errors
 /// When the filter is bad, the file cannot be opened or logging was set up before.
 pub fn init(format: LogFormat, target: &LogTarget<'_>, filter: &str) -> Result<(), LoggingError> {
-    let env_filter = EnvFilter::try_new(filter)
-        .map_err(|source| LoggingError::BadFilter { given: filter.to_owned(), source })?;
+    let env_filter = EnvFilter::try_new(filter).map_err(|source| LoggingError::BadFilter {
+        given: filter.to_owned(),
+        source,
+    })?;
     let layer = match (format, target) {
-        (LogFormat::Console, LogTarget::Stderr) => fmt::layer().with_writer(std::io::stderr).boxed(),
-        (LogFormat::Json, LogTarget::Stderr) => {
-            fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed()
+        (LogFormat::Console, LogTarget::Stderr) => {
+            fmt::layer().with_writer(std::io::stderr).boxed()
         }
-        (LogFormat::Console, LogTarget::File(path)) => {
-            fmt::layer().with_ansi(false).with_writer(Mutex::new(open(path)?)).boxed()
-        }
-        (LogFormat::Json, LogTarget::File(path)) => {
-            fmt::layer().json().flatten_event(true).with_writer(Mutex::new(open(path)?)).boxed()
-        }
+        (LogFormat::Json, LogTarget::Stderr) => fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_writer(std::io::stderr)
+            .boxed(),
+        (LogFormat::Console, LogTarget::File(path)) => fmt::layer()
+            .with_ansi(false)
+            .with_writer(Mutex::new(open(path)?))
+            .boxed(),
+        (LogFormat::Json, LogTarget::File(path)) => fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_writer(Mutex::new(open(path)?))
+            .boxed(),
     };
     tracing_subscriber::registry()
         .with(layer.with_filter(env_filter))
@@ -81,5 +94,8 @@ fn open(path: &Path) -> Result<File, LoggingError> {
         .create(true)
         .append(true)
         .open(path)
-        .map_err(|source| LoggingError::File { path: path.display().to_string(), source })
+        .map_err(|source| LoggingError::File {
+            path: path.display().to_string(),
+            source,
+        })
 }

@@ -37,12 +37,32 @@ impl Metrics {
         let http = HttpMetrics::default();
         let consumer = ConsumerMetrics::default();
         let of = registry.sub_registry_with_label(("service_name".into(), service.name().into()));
-        of.register("http_requests", "HTTP requests answered", http.requests.clone());
-        of.register("http_request_duration_seconds", "Time to answer a request", http.duration.clone());
-        of.register("kafka_events_consumed", "Events taken from Kafka, by result", consumer.events.clone());
-        of.register("kafka_event_duration_seconds", "Time of one try at an event", consumer.duration.clone());
+        of.register(
+            "http_requests",
+            "HTTP requests answered",
+            http.requests.clone(),
+        );
+        of.register(
+            "http_request_duration_seconds",
+            "Time to answer a request",
+            http.duration.clone(),
+        );
+        of.register(
+            "kafka_events_consumed",
+            "Events taken from Kafka, by result",
+            consumer.events.clone(),
+        );
+        of.register(
+            "kafka_event_duration_seconds",
+            "Time of one try at an event",
+            consumer.duration.clone(),
+        );
         registry.register_collector(Box::new(BreakerCollector::new([breakers])));
-        Self { registry: Arc::new(Mutex::new(registry)), http, consumer }
+        Self {
+            registry: Arc::new(Mutex::new(registry)),
+            http,
+            consumer,
+        }
     }
 
     /// HTTP request metrics.
@@ -67,7 +87,10 @@ impl Metrics {
 
     /// The text of a scrape and its content type.
     pub fn encode(&self, accept: Option<&str>) -> (&'static str, String) {
-        fusebox_telemetry::encode(&self.registry.lock().unwrap_or_else(PoisonError::into_inner), accept)
+        fusebox_telemetry::encode(
+            &self.registry.lock().unwrap_or_else(PoisonError::into_inner),
+            accept,
+        )
     }
 }
 
@@ -94,7 +117,10 @@ pub struct HttpMetrics {
 impl Default for HttpMetrics {
     fn default() -> Self {
         let duration = || Histogram::new(exponential_buckets(0.001, 2.5, 12));
-        Self { requests: Family::default(), duration: Family::new_with_constructor(duration) }
+        Self {
+            requests: Family::default(),
+            duration: Family::new_with_constructor(duration),
+        }
     }
 }
 
@@ -103,9 +129,15 @@ impl HttpMetrics {
     pub fn answered(&self, method: &http::Method, route: &str, status: u16, took: Duration) {
         let method = known_method(method);
         let route = route.to_owned();
-        let labels = HttpLabels { method, route: route.clone(), status_code: status };
+        let labels = HttpLabels {
+            method,
+            route: route.clone(),
+            status_code: status,
+        };
         self.requests.get_or_create(&labels).inc();
-        self.duration.get_or_create(&RouteLabels { method, route }).observe(took.as_secs_f64());
+        self.duration
+            .get_or_create(&RouteLabels { method, route })
+            .observe(took.as_secs_f64());
     }
 }
 
@@ -125,7 +157,10 @@ fn known_method(method: &http::Method) -> &'static str {
 
 /// What became of one try at an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[allow(non_camel_case_types, reason = "the variants are the label values on the wire")]
+#[allow(
+    non_camel_case_types,
+    reason = "the variants are the label values on the wire"
+)]
 pub enum EventResult {
     /// Applied.
     applied,
@@ -158,17 +193,29 @@ pub struct ConsumerMetrics {
 impl Default for ConsumerMetrics {
     fn default() -> Self {
         let duration = || Histogram::new(exponential_buckets(0.001, 2.5, 12));
-        Self { events: Family::default(), duration: Family::new_with_constructor(duration) }
+        Self {
+            events: Family::default(),
+            duration: Family::new_with_constructor(duration),
+        }
     }
 }
 
 impl ConsumerMetrics {
     pub(crate) fn count(&self, topic: &str, result: EventResult) {
-        self.events.get_or_create(&EventLabels { topic: topic.to_owned(), result }).inc();
+        self.events
+            .get_or_create(&EventLabels {
+                topic: topic.to_owned(),
+                result,
+            })
+            .inc();
     }
 
     pub(crate) fn handled(&self, topic: &str, took: Duration) {
-        self.duration.get_or_create(&TopicLabels { topic: topic.to_owned() }).observe(took.as_secs_f64());
+        self.duration
+            .get_or_create(&TopicLabels {
+                topic: topic.to_owned(),
+            })
+            .observe(took.as_secs_f64());
     }
 }
 
@@ -184,13 +231,28 @@ impl Collector for QueueCollector {
         let stats = self.drainer.stats();
         let labels = [
             ("service_name", self.service.name().to_owned()),
-            ("circuit_name", crate::providers::kafka_circuit_name(self.service)),
+            (
+                "circuit_name",
+                crate::providers::kafka_circuit_name(self.service),
+            ),
         ];
         let whole = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let gauges = [
-            ("circuit_breaker_fallback_queue_size", "Events that wait for Kafka", whole(stats.waiting)),
-            ("outbox_dead_events", "Events that Kafka refused for good", whole(stats.dead)),
-            ("outbox_delivered_events", "Events acknowledged by Kafka since start", whole(stats.delivered)),
+            (
+                "circuit_breaker_fallback_queue_size",
+                "Events that wait for Kafka",
+                whole(stats.waiting),
+            ),
+            (
+                "outbox_dead_events",
+                "Events that Kafka refused for good",
+                whole(stats.dead),
+            ),
+            (
+                "outbox_delivered_events",
+                "Events acknowledged by Kafka since start",
+                whole(stats.delivered),
+            ),
         ];
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(value);

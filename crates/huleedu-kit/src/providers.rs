@@ -90,7 +90,14 @@ pub fn provide_content_client(
     base_url: &Url,
     timeout: Duration,
 ) -> Result<Arc<dyn ContentClient>, WiringError> {
-    let http = provide_http_client(registry, service, "content_client", config, base_url, timeout)?;
+    let http = provide_http_client(
+        registry,
+        service,
+        "content_client",
+        config,
+        base_url,
+        timeout,
+    )?;
     Ok(Arc::new(HttpContentClient::new(http)))
 }
 
@@ -109,7 +116,12 @@ pub fn provide_kafka_bus(
     settings: &CommonSettings,
     store: &Store,
 ) -> Result<(OutboxBus, Drainer), WiringError> {
-    let breaker = provide_circuit(registry, service, "kafka_producer", settings.kafka_circuit.clone())?;
+    let breaker = provide_circuit(
+        registry,
+        service,
+        "kafka_producer",
+        settings.kafka_circuit.clone(),
+    )?;
     let broker = RdKafkaBroker::new(KafkaProducerConfig::new(
         settings.kafka_bootstrap_servers.clone(),
         service.name(),
@@ -131,7 +143,9 @@ fn add_context(headers: &mut HeaderMap) {
     ];
     for (name, value) in pairs {
         if let Ok(value) = HeaderValue::from_str(&value) {
-            headers.entry(HeaderName::from_static(name)).or_insert(value);
+            headers
+                .entry(HeaderName::from_static(name))
+                .or_insert(value);
         }
     }
 }

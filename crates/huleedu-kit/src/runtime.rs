@@ -40,7 +40,11 @@ pub struct ServiceInput {
 impl ServiceInput {
     /// Input with nothing but an environment.
     pub fn new(env: Env) -> Self {
-        Self { env, listener: None, observer: Arc::new(NoObserver) }
+        Self {
+            env,
+            listener: None,
+            observer: Arc::new(NoObserver),
+        }
     }
 
     /// Serves on this socket.
@@ -129,9 +133,10 @@ impl ServiceCore {
             Some(listener) => listener,
             None => listen(&settings.http_host, settings.http_port).await?,
         };
-        let address = listener
-            .local_addr()
-            .map_err(|source| StartError::Listen { address: settings.http_host.clone(), source })?;
+        let address = listener.local_addr().map_err(|source| StartError::Listen {
+            address: settings.http_host.clone(),
+            source,
+        })?;
         let options = StoreOptions {
             url: settings.database_url.clone(),
             max_connections: settings.database_max_connections,
@@ -212,8 +217,14 @@ impl ServiceCore {
         let span = info_span!("service", service = service.name(), task);
         let work = work();
         self.tasks.spawn(
-            async move { work.await.map_err(|e| TaskError { service, task, source: e.into() }) }
-                .instrument(span),
+            async move {
+                work.await.map_err(|e| TaskError {
+                    service,
+                    task,
+                    source: e.into(),
+                })
+            }
+            .instrument(span),
         );
     }
 
@@ -228,7 +239,9 @@ impl ServiceCore {
         };
         let (store, metrics) = (self.store.clone(), self.metrics.consumer().clone());
         let stop = self.shutdown.clone();
-        self.spawn("consumer", || consumer::run(options, store, handler, metrics, stop));
+        self.spawn("consumer", || {
+            consumer::run(options, store, handler, metrics, stop)
+        });
     }
 
     /// Serves `routes` beside the standard ones and hands the service over.
@@ -244,7 +257,18 @@ impl ServiceCore {
             self.metrics.clone(),
             self.settings.max_request_bytes,
         );
-        let Self { service, breakers, store, drainer, shutdown, listener, address, mut tasks, settings, .. } = self;
+        let Self {
+            service,
+            breakers,
+            store,
+            drainer,
+            shutdown,
+            listener,
+            address,
+            mut tasks,
+            settings,
+            ..
+        } = self;
         let stop = shutdown.clone();
         let span = info_span!("service", service = service.name(), task = "http");
         tasks.spawn(
@@ -252,21 +276,42 @@ impl ServiceCore {
                 axum::serve(listener, app)
                     .with_graceful_shutdown(stop.cancelled_owned())
                     .await
-                    .map_err(|e| TaskError { service, task: "http", source: e.into() })
+                    .map_err(|e| TaskError {
+                        service,
+                        task: "http",
+                        source: e.into(),
+                    })
             }
             .instrument(span),
         );
         info!(service = service.name(), %address, "service started");
         let (ended, end) = watch::channel(None);
-        let supervisor = tokio::spawn(supervise(tasks, shutdown.clone(), settings.shutdown_timeout, ended));
-        RunningService { service, address, breakers, store, drainer, shutdown, end, supervisor }
+        let supervisor = tokio::spawn(supervise(
+            tasks,
+            shutdown.clone(),
+            settings.shutdown_timeout,
+            ended,
+        ));
+        RunningService {
+            service,
+            address,
+            breakers,
+            store,
+            drainer,
+            shutdown,
+            end,
+            supervisor,
+        }
     }
 }
 
 async fn listen(host: &str, port: u16) -> Result<TcpListener, StartError> {
     TcpListener::bind((host, port))
         .await
-        .map_err(|source| StartError::Listen { address: format!("{host}:{port}"), source })
+        .map_err(|source| StartError::Listen {
+            address: format!("{host}:{port}"),
+            source,
+        })
 }
 
 /// Waits for the first task to end, then stops the rest; after the grace period it aborts them.

@@ -179,7 +179,9 @@ impl FromStr for ServiceId {
         Self::ALL
             .into_iter()
             .find(|id| id.slug() == wanted || format!("{}-service", id.slug()) == wanted)
-            .ok_or(UnknownService { given: s.to_owned() })
+            .ok_or(UnknownService {
+                given: s.to_owned(),
+            })
     }
 }
 
@@ -198,6 +200,9 @@ mod tests {
     #[test]
     fn an_unknown_name_lists_the_known_ones() {
         let text = "grammar".parse::<ServiceId>().unwrap_err().to_string();
-        assert!(text.contains("`grammar`") && text.contains("spellchecker"), "{text}");
+        assert!(
+            text.contains("`grammar`") && text.contains("spellchecker"),
+            "{text}"
+        );
     }
 }

@@ -22,11 +22,21 @@ pub fn embedded_broker() -> Result<EmbeddedBroker, fusebox_kafka::SendError> {
     EmbeddedBroker::start(&topics)
 }
 
+/// A plain HTTP client, as a user of a service would have.
+pub fn http_client() -> reqwest::Client {
+    // A second installation in the same process changes nothing.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    reqwest::Client::new()
+}
+
 /// An environment for one service: this broker, its own SQLite file in `folder`.
 pub fn service_env(service: ServiceId, bootstrap: &str, folder: &std::path::Path) -> Env {
     Env::empty()
         .with("KAFKA_BOOTSTRAP_SERVERS", bootstrap)
-        .with("DATABASE_URL", format!("sqlite://{}/{}.db", folder.display(), service.slug()))
+        .with(
+            "DATABASE_URL",
+            format!("sqlite://{}/{}.db", folder.display(), service.slug()),
+        )
         .with("HTTP_PORT", "0")
 }
 
@@ -115,7 +125,12 @@ pub async fn publish<T: huleedu_contracts::events::Event>(
         .map_err(|e| e.to_string())?;
     let payload = serde_json::to_vec(envelope).map_err(|e| e.to_string())?;
     let key = envelope.data.key();
-    let record = FutureRecord::to(T::TOPIC.as_str()).key(&key).payload(&payload);
-    producer.send(record, Duration::from_secs(10)).await.map_err(|(e, _)| e.to_string())?;
+    let record = FutureRecord::to(T::TOPIC.as_str())
+        .key(&key)
+        .payload(&payload);
+    producer
+        .send(record, Duration::from_secs(10))
+        .await
+        .map_err(|(e, _)| e.to_string())?;
     Ok(())
 }

@@ -52,7 +52,10 @@ impl ContentError {
 impl From<ContentError> for HandlerError {
     fn from(error: ContentError) -> Self {
         if error.is_transient() {
-            Self::Retry { after: error.retry_after(), source: Box::new(error) }
+            Self::Retry {
+                after: error.retry_after(),
+                source: Box::new(error),
+            }
         } else {
             Self::permanent(error)
         }
@@ -76,7 +79,11 @@ pub trait ContentClient: Send + Sync + std::fmt::Debug {
 
     /// Stores text.
     async fn store_text(&self, text: &str) -> Result<StorageId, ContentError> {
-        self.store(Bytes::copy_from_slice(text.as_bytes()), "text/plain; charset=utf-8").await
+        self.store(
+            Bytes::copy_from_slice(text.as_bytes()),
+            "text/plain; charset=utf-8",
+        )
+        .await
     }
 }
 
@@ -96,7 +103,7 @@ impl HttpContentClient {
 #[async_trait]
 impl ContentClient for HttpContentClient {
     async fn fetch(&self, id: &StorageId) -> Result<Content, ContentError> {
-        let response = self.http.get(&format!("/v1/content/{id}")).send().await?;
+        let response = self.http.get(format!("/v1/content/{id}")).send().await?;
         if response.status() == StatusCode::NOT_FOUND {
             return Err(ContentError::NotFound(id.clone()));
         }
@@ -107,7 +114,10 @@ impl ContentClient for HttpContentClient {
             .and_then(|v| v.to_str().ok())
             .unwrap_or("application/octet-stream")
             .to_owned();
-        Ok(Content { bytes: response.bytes(), content_type })
+        Ok(Content {
+            bytes: response.bytes(),
+            content_type,
+        })
     }
 
     async fn store(&self, bytes: Bytes, content_type: &str) -> Result<StorageId, ContentError> {

@@ -103,7 +103,10 @@ pub async fn run(
     metrics: ConsumerMetrics,
     shutdown: CancellationToken,
 ) -> Result<(), ConsumerStartError> {
-    let start_error = |source| ConsumerStartError { group: options.group_id.clone(), source };
+    let start_error = |source| ConsumerStartError {
+        group: options.group_id.clone(),
+        source,
+    };
     let context = Context::default();
     let revocations = Arc::clone(&context.revocations);
     let consumer: StreamConsumer<Context> = ClientConfig::new()
@@ -190,11 +193,17 @@ struct Workers {
 impl Workers {
     fn dispatch(&mut self, message: Taken, consumer: &StreamConsumer<Context>) {
         let lane = (message.topic.clone(), message.partition);
-        if self.queues.get(&lane).is_none_or(|queue| queue.sender.is_closed()) {
+        if self
+            .queues
+            .get(&lane)
+            .is_none_or(|queue| queue.sender.is_closed())
+        {
             let queue = self.spawn(lane.clone());
             self.queues.insert(lane.clone(), queue);
         }
-        let Some(queue) = self.queues.get(&lane) else { return };
+        let Some(queue) = self.queues.get(&lane) else {
+            return;
+        };
         let waiting = queue.load.waiting.fetch_add(1, Ordering::SeqCst) + 1;
         if queue.sender.send(message).is_err() {
             // The worker only ends when the service stops; what it did not finish comes again.
@@ -213,22 +222,29 @@ impl Workers {
         let load = Arc::new(Load::default());
         let (shared, consumer) = (Arc::clone(&self.shared), Weak::clone(&self.consumer));
         let own = Arc::clone(&load);
-        self.tasks.spawn(worker::work(shared, receiver, move |message| {
-            own.waiting.fetch_sub(1, Ordering::SeqCst);
-            let Some(consumer) = consumer.upgrade() else { return };
-            if let Err(error) = consumer.store_offset(&message.topic, message.partition, message.offset) {
-                // The partition has moved to another member, which will see the event again.
-                debug!(%error, "offset not stored");
-            }
-            own.resume_if_low(&consumer, &lane);
-        }));
+        self.tasks
+            .spawn(worker::work(shared, receiver, move |message| {
+                own.waiting.fetch_sub(1, Ordering::SeqCst);
+                let Some(consumer) = consumer.upgrade() else {
+                    return;
+                };
+                if let Err(error) =
+                    consumer.store_offset(&message.topic, message.partition, message.offset)
+                {
+                    // The partition has moved to another member, which will see the event again.
+                    debug!(%error, "offset not stored");
+                }
+                own.resume_if_low(&consumer, &lane);
+            }));
         Queue { sender, load }
     }
 }
 
 impl Load {
     fn resume_if_low(&self, consumer: &StreamConsumer<Context>, lane: &Lane) {
-        if self.waiting.load(Ordering::SeqCst) <= RESUME_AT && self.paused.swap(false, Ordering::SeqCst) {
+        if self.waiting.load(Ordering::SeqCst) <= RESUME_AT
+            && self.paused.swap(false, Ordering::SeqCst)
+        {
             set_paused(consumer, lane, false);
         }
     }
@@ -237,7 +253,11 @@ impl Load {
 fn set_paused(consumer: &StreamConsumer<Context>, lane: &Lane, paused: bool) {
     let mut list = TopicPartitionList::new();
     list.add_partition(&lane.0, lane.1);
-    let result = if paused { consumer.pause(&list) } else { consumer.resume(&list) };
+    let result = if paused {
+        consumer.pause(&list)
+    } else {
+        consumer.resume(&list)
+    };
     if let Err(error) = result {
         debug!(%error, paused, "partition could not be paused or resumed");
     }

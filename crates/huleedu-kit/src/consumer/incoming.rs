@@ -37,7 +37,10 @@ impl Incoming {
     /// # Errors
     /// Permanent: the same bytes never become readable.
     pub fn decode<T: Event>(&self) -> Result<EventEnvelope<T>, HandlerError> {
-        self.envelope.clone().decode().map_err(HandlerError::permanent)
+        self.envelope
+            .clone()
+            .decode()
+            .map_err(HandlerError::permanent)
     }
 
     /// Decodes only the payload.
@@ -85,7 +88,10 @@ impl Taken {
     pub(super) fn open(&self) -> Result<Incoming, String> {
         let topic = self.topic.parse::<Topic>().map_err(|e| e.to_string())?;
         let envelope = RawEnvelope::from_json(&self.payload).map_err(|e| super::chain(&e))?;
-        let traceparent = self.traceparent.as_deref().or_else(|| envelope.traceparent());
+        let traceparent = self
+            .traceparent
+            .as_deref()
+            .or_else(|| envelope.traceparent());
         Ok(Incoming {
             event_id: envelope.event_id,
             topic,

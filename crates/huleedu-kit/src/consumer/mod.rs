@@ -23,9 +23,9 @@ use std::{error::Error, time::Duration};
 use async_trait::async_trait;
 use thiserror::Error;
 
-pub(crate) use worker::chain;
 pub use group::{ConsumerOptions, ConsumerStartError, run};
 pub use incoming::Incoming;
+pub(crate) use worker::chain;
 
 use crate::store::{Store, StoreError, Tx};
 
@@ -54,12 +54,17 @@ pub enum HandlerError {
 impl HandlerError {
     /// An error that later tries may overcome.
     pub fn retry(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Retry { after: None, source: source.into() }
+        Self::Retry {
+            after: None,
+            source: source.into(),
+        }
     }
 
     /// An error that no later try can overcome.
     pub fn permanent(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Permanent { source: source.into() }
+        Self::Permanent {
+            source: source.into(),
+        }
     }
 }
 
@@ -79,7 +84,10 @@ impl From<fusebox_http::HttpError> for HandlerError {
     /// What is transient is tried again when the other side said, the rest is permanent.
     fn from(error: fusebox_http::HttpError) -> Self {
         if error.is_transient() {
-            Self::Retry { after: error.retry_after(), source: Box::new(error) }
+            Self::Retry {
+                after: error.retry_after(),
+                source: Box::new(error),
+            }
         } else {
             Self::permanent(error)
         }

@@ -66,7 +66,9 @@ async fn one(shared: &Shared, message: &Taken) -> bool {
         span_id = %event.context.trace.span_id(),
     );
     let context = event.context;
-    context.scope(apply(shared, message, &mut event).instrument(span)).await
+    context
+        .scope(apply(shared, message, &mut event).instrument(span))
+        .await
 }
 
 async fn apply(shared: &Shared, message: &Taken, event: &mut Incoming) -> bool {
@@ -76,7 +78,11 @@ async fn apply(shared: &Shared, message: &Taken, event: &mut Incoming) -> bool {
         shared.metrics.handled(&message.topic, started.elapsed());
         match result {
             Ok(applied) => {
-                let result = if applied { EventResult::applied } else { EventResult::duplicate };
+                let result = if applied {
+                    EventResult::applied
+                } else {
+                    EventResult::duplicate
+                };
                 shared.metrics.count(&message.topic, result);
                 return true;
             }

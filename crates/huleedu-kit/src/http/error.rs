@@ -129,23 +129,41 @@ impl From<HttpError> for ApiError {
     fn from(error: HttpError) -> Self {
         let answer = if let Some(refusal) = error.not_permitted() {
             let after = refusal.retry_after().unwrap_or(Duration::from_secs(1));
-            Self::new(ErrorCode::CircuitBreakerOpen, "a service that is needed is not available")
-                .with_detail("circuit", refusal.circuit())
-                .with_retry_after(after)
-                .refused_by("circuit")
+            Self::new(
+                ErrorCode::CircuitBreakerOpen,
+                "a service that is needed is not available",
+            )
+            .with_detail("circuit", refusal.circuit())
+            .with_retry_after(after)
+            .refused_by("circuit")
         } else if matches!(error, HttpError::Timeout { .. }) {
-            Self::new(ErrorCode::Timeout, "a service that is needed did not answer in time")
+            Self::new(
+                ErrorCode::Timeout,
+                "a service that is needed did not answer in time",
+            )
         } else if error.status() == Some(StatusCode::SERVICE_UNAVAILABLE) {
             let after = error.retry_after().unwrap_or(Duration::from_secs(1));
-            Self::new(ErrorCode::ServiceUnavailable, "a service that is needed is not available")
-                .with_retry_after(after)
+            Self::new(
+                ErrorCode::ServiceUnavailable,
+                "a service that is needed is not available",
+            )
+            .with_retry_after(after)
         } else if error.status().is_some() {
-            Self::new(ErrorCode::ExternalServiceError, "a service that is needed refused the request")
+            Self::new(
+                ErrorCode::ExternalServiceError,
+                "a service that is needed refused the request",
+            )
         } else if error.is_transient() {
-            Self::new(ErrorCode::ConnectionError, "a service that is needed cannot be reached")
-                .with_retry_after(Duration::from_secs(1))
+            Self::new(
+                ErrorCode::ConnectionError,
+                "a service that is needed cannot be reached",
+            )
+            .with_retry_after(Duration::from_secs(1))
         } else {
-            Self::new(ErrorCode::InvalidResponse, "a service that is needed gave an unusable answer")
+            Self::new(
+                ErrorCode::InvalidResponse,
+                "a service that is needed gave an unusable answer",
+            )
         };
         answer.with_cause(error)
     }
@@ -153,18 +171,37 @@ impl From<HttpError> for ApiError {
 
 impl From<HandlerError> for ApiError {
     fn from(error: HandlerError) -> Self {
-        Self::new(ErrorCode::ProcessingError, "the request could not be processed").with_cause(error)
+        Self::new(
+            ErrorCode::ProcessingError,
+            "the request could not be processed",
+        )
+        .with_cause(error)
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.code.http_status();
-        let cause = self.cause.as_ref().map(|c| crate::consumer::chain(c.as_ref()));
+        let cause = self
+            .cause
+            .as_ref()
+            .map(|c| crate::consumer::chain(c.as_ref()));
         if status.is_server_error() {
-            error!(code = self.code.as_str(), status = status.as_u16(), message = self.message, cause, "request failed");
+            error!(
+                code = self.code.as_str(),
+                status = status.as_u16(),
+                message = self.message,
+                cause,
+                "request failed"
+            );
         } else {
-            info!(code = self.code.as_str(), status = status.as_u16(), message = self.message, cause, "request refused");
+            info!(
+                code = self.code.as_str(),
+                status = status.as_u16(),
+                message = self.message,
+                cause,
+                "request refused"
+            );
         }
         let context = CallContext::current();
         let service = super::server::current_service();
@@ -183,7 +220,10 @@ impl IntoResponse for ApiError {
         if let Some(after) = self.retry_after {
             // Rounded up: a client that comes a moment early is refused again.
             let seconds = after.as_millis().div_ceil(1000).max(1);
-            headers.insert(RETRY_AFTER, HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX)));
+            headers.insert(
+                RETRY_AFTER,
+                HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX)),
+            );
         }
         if let Some(what) = self.refused_by {
             headers.insert(REJECTED_HEADER, HeaderValue::from_static(what));

@@ -23,12 +23,13 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for ApiJson<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
         match Json::<T>::from_request(request, state).await {
             Ok(Json(value)) => Ok(Self(value)),
-            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                Err(ApiError::new(ErrorCode::PayloadTooLarge, "the request body is too large"))
-            }
-            Err(JsonRejection::JsonSyntaxError(e)) => {
-                Err(ApiError::new(ErrorCode::ParsingError, format!("the body is not JSON: {e}")))
-            }
+            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(
+                ApiError::new(ErrorCode::PayloadTooLarge, "the request body is too large"),
+            ),
+            Err(JsonRejection::JsonSyntaxError(e)) => Err(ApiError::new(
+                ErrorCode::ParsingError,
+                format!("the body is not JSON: {e}"),
+            )),
             Err(rejection) => Err(ApiError::invalid(rejection.body_text())),
         }
     }
@@ -72,9 +73,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let missing = || ApiError::new(ErrorCode::AuthenticationError, "the header X-User-ID is missing");
+        let missing = || {
+            ApiError::new(
+                ErrorCode::AuthenticationError,
+                "the header X-User-ID is missing",
+            )
+        };
         let value = parts.headers.get(USER_HEADER).ok_or_else(missing)?;
-        let text = value.to_str().map_err(|_| ApiError::invalid("the header X-User-ID is not text"))?;
+        let text = value
+            .to_str()
+            .map_err(|_| ApiError::invalid("the header X-User-ID is not text"))?;
         text.parse()
             .map(Self)
             .map_err(|e| ApiError::invalid(format!("the header X-User-ID is not a user id: {e}")))

@@ -43,7 +43,9 @@ pub struct Health {
 
 impl std::fmt::Debug for Health {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Health").field("service", &self.service).finish_non_exhaustive()
+        f.debug_struct("Health")
+            .field("service", &self.service)
+            .finish_non_exhaustive()
     }
 }
 
@@ -53,7 +55,7 @@ async fn healthz(State(health): State<Health>) -> Response {
         .breakers
         .snapshots()
         .into_iter()
-        .map(|s| (s.circuit_name.to_string(), s.state.to_string().into()))
+        .map(|s| (s.circuit_name, s.state.to_string().into()))
         .collect();
     let (status, word) = match &database {
         Ok(()) => (StatusCode::OK, "healthy"),
@@ -72,7 +74,11 @@ async fn healthz(State(health): State<Health>) -> Response {
 async fn scrape(State(metrics): State<Metrics>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
     let (content_type, text) = metrics.encode(accept);
-    ([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))], text).into_response()
+    (
+        [(header::CONTENT_TYPE, HeaderValue::from_static(content_type))],
+        text,
+    )
+        .into_response()
 }
 
 /// `/healthz` and `/metrics`.
@@ -92,11 +98,17 @@ pub fn with_middleware(
     routes
         .fallback(|| async { ApiError::not_found("there is no such route") })
         .method_not_allowed_fallback(|| async {
-            ApiError::new(ErrorCode::InvalidRequest, "this route does not answer to this method")
-                .into_response_with(StatusCode::METHOD_NOT_ALLOWED)
+            ApiError::new(
+                ErrorCode::InvalidRequest,
+                "this route does not answer to this method",
+            )
+            .into_response_with(StatusCode::METHOD_NOT_ALLOWED)
         })
         .layer(DefaultBodyLimit::max(max_body))
-        .layer(middleware::from_fn_with_state(Arc::new((service, metrics)), observe))
+        .layer(middleware::from_fn_with_state(
+            Arc::new((service, metrics)),
+            observe,
+        ))
 }
 
 impl ApiError {
@@ -139,7 +151,12 @@ async fn observe(
     let started = Instant::now();
     let work = context.scope(next.run(request));
     let mut response = SERVICE.scope(service, work).instrument(span).await;
-    metrics.http().answered(&method, &route, response.status().as_u16(), started.elapsed());
+    metrics.http().answered(
+        &method,
+        &route,
+        response.status().as_u16(),
+        started.elapsed(),
+    );
     let answers = [
         (CORRELATION_HEADER, context.correlation_id.to_string()),
         ("x-trace-id", context.trace.trace_id()),

@@ -122,8 +122,15 @@ macro_rules! circuit {
             meanings: [
                 concat!("least failures before the circuit of ", $of, " opens"),
                 concat!("longest break of the circuit of ", $of, ", in seconds"),
-                concat!("probes that must succeed before the circuit of ", $of, " closes"),
-                concat!("rate (also half of the last 10 s must fail) or consecutive: ", $of),
+                concat!(
+                    "probes that must succeed before the circuit of ",
+                    $of,
+                    " closes"
+                ),
+                concat!(
+                    "rate (also half of the last 10 s must fail) or consecutive: ",
+                    $of
+                ),
             ],
             failures: $failures,
             recovery: Duration::from_secs($recovery),
@@ -164,7 +171,11 @@ pub fn circuit_config(r: &mut SettingsReader<'_>, of: CircuitDefaults) -> Breake
         .with_success_threshold(successes)
         .with_trip_rule(rule);
     // The first break may not be longer than the longest one.
-    let config = if config.first_break > recovery { config.with_first_break(recovery) } else { config };
+    let config = if config.first_break > recovery {
+        config.with_first_break(recovery)
+    } else {
+        config
+    };
     if let Err(error) = config.validate() {
         r.refuse(format!("{}: {error}", of.names[0]));
     }

@@ -33,18 +33,25 @@ impl Env {
     /// The same variables with `name` set to `value` unless it is set already.
     #[must_use]
     pub fn with_default(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.values.entry(name.into()).or_insert_with(|| value.into());
+        self.values
+            .entry(name.into())
+            .or_insert_with(|| value.into());
         self
     }
 
     /// The value of `name`; an empty value counts as not set.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(String::as_str).filter(|v| !v.trim().is_empty())
+        self.values
+            .get(name)
+            .map(String::as_str)
+            .filter(|v| !v.trim().is_empty())
     }
 }
 
 impl FromIterator<(String, String)> for Env {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(iter: I) -> Self {
-        Self { values: iter.into_iter().collect() }
+        Self {
+            values: iter.into_iter().collect(),
+        }
     }
 }

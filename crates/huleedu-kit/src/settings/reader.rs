@@ -57,7 +57,12 @@ pub struct SettingsReader<'a> {
 impl<'a> SettingsReader<'a> {
     /// A reader of `env` for `service`.
     pub fn new(service: ServiceId, env: &'a Env) -> Self {
-        Self { env, service, rows: Vec::new(), problems: Vec::new() }
+        Self {
+            env,
+            service,
+            rows: Vec::new(),
+            problems: Vec::new(),
+        }
     }
 
     /// The service that is being configured.
@@ -73,10 +78,11 @@ impl<'a> SettingsReader<'a> {
         default: T,
         meaning: &'static str,
     ) -> T {
-        self.read(name, meaning, |_| Ok(())).unwrap_or_else(|source| {
-            self.note(name, default.show(), source, meaning);
-            default
-        })
+        self.read(name, meaning, |_| Ok(()))
+            .unwrap_or_else(|source| {
+                self.note(name, default.show(), source, meaning);
+                default
+            })
     }
 
     /// Like [`get`](Self::get) with bounds, both included.
@@ -91,7 +97,11 @@ impl<'a> SettingsReader<'a> {
             if range.contains(value) {
                 Ok(())
             } else {
-                Err(format!("from {} to {}", range.start().show(), range.end().show()))
+                Err(format!(
+                    "from {} to {}",
+                    range.start().show(),
+                    range.end().show()
+                ))
             }
         };
         self.read(name, meaning, check).unwrap_or_else(|source| {
@@ -123,16 +133,17 @@ impl<'a> SettingsReader<'a> {
         fallback: T,
         meaning: &'static str,
     ) -> T {
-        self.read(name, meaning, |_| Ok(())).unwrap_or_else(|source| {
-            if source == Source::Default {
-                self.problems.push(format!(
-                    "{name} is not set; set {name} or {}{name}: {meaning}",
-                    self.service.env_prefix()
-                ));
-                self.note(name, "(required)".to_owned(), source, meaning);
-            }
-            fallback
-        })
+        self.read(name, meaning, |_| Ok(()))
+            .unwrap_or_else(|source| {
+                if source == Source::Default {
+                    self.problems.push(format!(
+                        "{name} is not set; set {name} or {}{name}: {meaning}",
+                        self.service.env_prefix()
+                    ));
+                    self.note(name, "(required)".to_owned(), source, meaning);
+                }
+                fallback
+            })
     }
 
     /// Notes a problem that concerns several settings together.
@@ -148,7 +159,9 @@ impl<'a> SettingsReader<'a> {
         if self.problems.is_empty() {
             Ok(self.rows)
         } else {
-            Err(SettingsError { problems: self.problems })
+            Err(SettingsError {
+                problems: self.problems,
+            })
         }
     }
 
@@ -177,22 +190,32 @@ impl<'a> SettingsReader<'a> {
                 Ok(value)
             }
             Err(allowed) => {
-                let Source::Environment(variable) = &source else { return Err(source) };
+                let Source::Environment(variable) = &source else {
+                    return Err(source);
+                };
                 let shown = if is_secret(name) { "***" } else { text.trim() };
-                self.problems.push(format!("{variable} is `{shown}`; allowed: {allowed}"));
+                self.problems
+                    .push(format!("{variable} is `{shown}`; allowed: {allowed}"));
                 Err(source)
             }
         }
     }
 
     fn note(&mut self, name: &'static str, value: String, source: Source, meaning: &'static str) {
-        self.rows.push(SettingRow { name, value, source, meaning });
+        self.rows.push(SettingRow {
+            name,
+            value,
+            source,
+            meaning,
+        });
     }
 }
 
 /// Names whose values must not appear in an error either.
 fn is_secret(name: &str) -> bool {
-    ["SECRET", "API_KEY", "PASSWORD", "DATABASE_URL"].iter().any(|part| name.contains(part))
+    ["SECRET", "API_KEY", "PASSWORD", "DATABASE_URL"]
+        .iter()
+        .any(|part| name.contains(part))
 }
 
 #[cfg(test)]
@@ -202,7 +225,10 @@ mod tests {
     use super::*;
     use crate::settings::Secret;
 
-    fn read<T>(env: &Env, f: impl FnOnce(&mut SettingsReader<'_>) -> T) -> (T, Result<Vec<SettingRow>, SettingsError>) {
+    fn read<T>(
+        env: &Env,
+        f: impl FnOnce(&mut SettingsReader<'_>) -> T,
+    ) -> (T, Result<Vec<SettingRow>, SettingsError>) {
         let mut reader = SettingsReader::new(ServiceId::Spellchecker, env);
         let value = f(&mut reader);
         (value, reader.finish())
@@ -213,7 +239,9 @@ mod tests {
         let env = Env::empty()
             .with("HTTP_TIMEOUT", "9")
             .with("SPELLCHECKER_SERVICE_HTTP_TIMEOUT", "3.5");
-        let (value, rows) = read(&env, |r| r.get("HTTP_TIMEOUT", Duration::from_secs(1), "seconds"));
+        let (value, rows) = read(&env, |r| {
+            r.get("HTTP_TIMEOUT", Duration::from_secs(1), "seconds")
+        });
         assert_eq!(value, Duration::from_millis(3500));
         assert_eq!(
             rows.unwrap()[0].source,
@@ -223,13 +251,18 @@ mod tests {
 
     #[test]
     fn every_bad_value_is_named_with_what_is_allowed() {
-        let env = Env::empty().with("A_PORT", "70000").with("B_SWITCH", "perhaps");
+        let env = Env::empty()
+            .with("A_PORT", "70000")
+            .with("B_SWITCH", "perhaps");
         let (_, rows) = read(&env, |r| {
             r.get("A_PORT", 1u16, "port");
             r.get("B_SWITCH", true, "switch")
         });
         let text = rows.unwrap_err().to_string();
-        assert!(text.contains("A_PORT is `70000`; allowed: a whole number from 0 to 65535"), "{text}");
+        assert!(
+            text.contains("A_PORT is `70000`; allowed: a whole number from 0 to 65535"),
+            "{text}"
+        );
         assert!(text.contains("B_SWITCH is `perhaps`"), "{text}");
     }
 
@@ -252,7 +285,13 @@ mod tests {
 
     #[test]
     fn a_missing_required_setting_stops_the_start() {
-        let (_, rows) = read(&Env::empty(), |r| r.required("DATABASE_URL", String::new(), "where"));
-        assert!(rows.unwrap_err().to_string().contains("SPELLCHECKER_SERVICE_DATABASE_URL"));
+        let (_, rows) = read(&Env::empty(), |r| {
+            r.required("DATABASE_URL", String::new(), "where")
+        });
+        assert!(
+            rows.unwrap_err()
+                .to_string()
+                .contains("SPELLCHECKER_SERVICE_DATABASE_URL")
+        );
     }
 }

@@ -5,7 +5,10 @@ use sqlx::{AnyConnection, AnyPool};
 
 use super::{DeadEvent, StoreError, now_ms};
 
-pub(super) async fn insert(conn: &mut AnyConnection, event_id: EventId) -> Result<bool, StoreError> {
+pub(super) async fn insert(
+    conn: &mut AnyConnection,
+    event_id: EventId,
+) -> Result<bool, StoreError> {
     let done = sqlx::query(
         "INSERT INTO inbox (event_id, applied_at) VALUES ($1, $2) ON CONFLICT (event_id) DO NOTHING",
     )

@@ -71,12 +71,17 @@ pub(super) async fn run(
     if let Some(&found) = done.iter().max().filter(|&&v| v > known) {
         return Err(StoreError::TooNew { found, known });
     }
-    for step in steps.into_iter().filter(|step| !done.contains(&step.version)) {
-        apply(pool, dialect, step).await.map_err(|source| StoreError::Migration {
-            version: step.version,
-            name: step.name,
-            source,
-        })?;
+    for step in steps
+        .into_iter()
+        .filter(|step| !done.contains(&step.version))
+    {
+        apply(pool, dialect, step)
+            .await
+            .map_err(|source| StoreError::Migration {
+                version: step.version,
+                name: step.name,
+                source,
+            })?;
     }
     Ok(())
 }

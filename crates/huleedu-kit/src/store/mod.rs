@@ -55,7 +55,9 @@ pub enum StoreError {
         source: sqlx::Error,
     },
     /// The database was written by a newer program.
-    #[error("the database has schema version {found}, this program knows {known}; use a newer program")]
+    #[error(
+        "the database has schema version {found}, this program knows {known}; use a newer program"
+    )]
     TooNew {
         /// Version in the database.
         found: i64,
@@ -148,13 +150,19 @@ impl Store {
         migrations: &[Migration],
     ) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
-        let dialect = if options.url.starts_with("sqlite:") { Dialect::Sqlite } else { Dialect::Postgres };
+        let dialect = if options.url.starts_with("sqlite:") {
+            Dialect::Sqlite
+        } else {
+            Dialect::Postgres
+        };
         let url = match dialect {
             // A missing file is made, not an error.
             Dialect::Sqlite if !options.url.contains('?') => format!("{}?mode=rwc", options.url),
             _ => options.url,
         };
-        let connect = AnyConnectOptions::from_str(&url).map_err(StoreError::BadUrl)?.disable_statement_logging();
+        let connect = AnyConnectOptions::from_str(&url)
+            .map_err(StoreError::BadUrl)?
+            .disable_statement_logging();
         let pool = AnyPoolOptions::new()
             .max_connections(options.max_connections)
             .acquire_timeout(Duration::from_secs(30))
@@ -208,7 +216,12 @@ impl Store {
             Dialect::Sqlite => self.pool.begin_with("BEGIN IMMEDIATE").await?,
             Dialect::Postgres => self.pool.begin().await?,
         };
-        Ok(Tx { inner, store: self.clone(), published: Vec::new(), locked: false })
+        Ok(Tx {
+            inner,
+            store: self.clone(),
+            published: Vec::new(),
+            locked: false,
+        })
     }
 
     /// Answers whether the database works, for health checks.
@@ -280,7 +293,11 @@ impl Tx {
             topic: topic.to_owned(),
             key: Some(key),
             payload: envelope.to_json()?.into(),
-            headers: envelope.headers().into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            headers: envelope
+                .headers()
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
         };
         self.enqueue(&record).await?;
         Ok(event_id)
@@ -291,7 +308,10 @@ impl Tx {
         if self.store.dialect == Dialect::Postgres && !self.locked {
             // Positions must become visible in ascending order, or the drainer would step over a
             // slower transaction's row. SQLite has one writer anyway.
-            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(OUTBOX_LOCK).execute(&mut *self.inner).await?;
+            sqlx::query("SELECT pg_advisory_xact_lock($1)")
+                .bind(OUTBOX_LOCK)
+                .execute(&mut *self.inner)
+                .await?;
             self.locked = true;
         }
         if self.published.is_empty() {
@@ -300,7 +320,8 @@ impl Tx {
             outbox::check_room(&mut self.inner, self.store.outbox_limit).await?;
         }
         let position = outbox::insert(&mut self.inner, record).await?;
-        self.published.push((record.event_id.into(), record.topic.clone()));
+        self.published
+            .push((record.event_id.into(), record.topic.clone()));
         Ok(position)
     }
 
@@ -318,7 +339,12 @@ impl Tx {
     /// When the commit fails; then it is unknown whether it happened, and doing the work again is
     /// right, because inbox and unique keys make that harmless.
     pub async fn commit(self) -> Result<(), StoreError> {
-        let Self { inner, store, published, .. } = self;
+        let Self {
+            inner,
+            store,
+            published,
+            ..
+        } = self;
         inner.commit().await?;
         for (event_id, topic) in &published {
             store.observer.safe(*event_id, topic);

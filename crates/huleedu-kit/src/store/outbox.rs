@@ -12,11 +12,13 @@ use sqlx::{AnyConnection, Row as _};
 use super::{Store, StoreError, now_ms};
 
 /// How long a sent event stays readable in the table.
-const KEEP_SETTLED: Duration = Duration::from_secs(3600);
+const KEEP_SETTLED: Duration = Duration::from_hours(1);
 
 /// Refuses when the outbox is full, so that overflow is an error to the caller and never a drop.
 pub(super) async fn check_room(conn: &mut AnyConnection, limit: u64) -> Result<(), StoreError> {
-    let row = sqlx::query("SELECT COUNT(*) FROM outbox WHERE settled_at IS NULL").fetch_one(conn).await?;
+    let row = sqlx::query("SELECT COUNT(*) FROM outbox WHERE settled_at IS NULL")
+        .fetch_one(conn)
+        .await?;
     let waiting = u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0);
     if waiting >= limit {
         return Err(StoreError::OutboxFull { waiting, limit });
@@ -61,7 +63,10 @@ impl EventBus for OutboxBus {
             let mut tx = self.store.begin().await?;
             let position = tx.enqueue(&record).await?;
             tx.commit().await?;
-            Ok(Accepted { event_id, position: Position(position) })
+            Ok(Accepted {
+                event_id,
+                position: Position(position),
+            })
         };
         stored.await.map_err(|error: StoreError| match error {
             StoreError::OutboxFull { .. } => PublishError::Full,
@@ -97,9 +102,9 @@ impl OutboxBacklog {
                 Ok(Parked {
                     position: Position(row.try_get("position")?),
                     record: Record {
-                        event_id: event_id
-                            .parse()
-                            .map_err(|_| StoreError::Corrupt(format!("outbox.event_id `{event_id}`")))?,
+                        event_id: event_id.parse().map_err(|_| {
+                            StoreError::Corrupt(format!("outbox.event_id `{event_id}`"))
+                        })?,
                         topic: row.try_get("topic")?,
                         key: row.try_get("event_key")?,
                         payload: row.try_get::<Vec<u8>, _>("payload")?.into(),
@@ -141,9 +146,10 @@ impl OutboxBacklog {
     }
 
     async fn read_stats(&self) -> Result<BacklogStats, StoreError> {
-        let waiting = sqlx::query("SELECT COUNT(*), MIN(created_at) FROM outbox WHERE settled_at IS NULL")
-            .fetch_one(self.store.pool())
-            .await?;
+        let waiting =
+            sqlx::query("SELECT COUNT(*), MIN(created_at) FROM outbox WHERE settled_at IS NULL")
+                .fetch_one(self.store.pool())
+                .await?;
         let dead = sqlx::query("SELECT COUNT(*) FROM outbox WHERE dead_reason IS NOT NULL")
             .fetch_one(self.store.pool())
             .await?;
@@ -161,18 +167,26 @@ impl OutboxBacklog {
 #[async_trait]
 impl Backlog for OutboxBacklog {
     async fn peek(&self, after: Position, limit: usize) -> Result<Vec<Parked>, BacklogError> {
-        self.peek_rows(after, limit).await.map_err(|e| BacklogError::new("read the outbox", e))
+        self.peek_rows(after, limit)
+            .await
+            .map_err(|e| BacklogError::new("read the outbox", e))
     }
 
     async fn settle(&self, positions: &[Position]) -> Result<(), BacklogError> {
-        self.settle_rows(positions).await.map_err(|e| BacklogError::new("settle events", e))
+        self.settle_rows(positions)
+            .await
+            .map_err(|e| BacklogError::new("settle events", e))
     }
 
     async fn bury(&self, position: Position, reason: &DeadReason) -> Result<(), BacklogError> {
-        self.bury_row(position, reason).await.map_err(|e| BacklogError::new("bury an event", e))
+        self.bury_row(position, reason)
+            .await
+            .map_err(|e| BacklogError::new("bury an event", e))
     }
 
     async fn stats(&self) -> Result<BacklogStats, BacklogError> {
-        self.read_stats().await.map_err(|e| BacklogError::new("count events", e))
+        self.read_stats()
+            .await
+            .map_err(|e| BacklogError::new("count events", e))
     }
 }

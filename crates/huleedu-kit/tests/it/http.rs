@@ -1,6 +1,9 @@
 //! What every service's HTTP server does: health, metrics, errors, limits, context.
 
-use axum::{Json, Router, routing::{get, post}};
+use axum::{
+    Json, Router,
+    routing::{get, post},
+};
 use fusebox_http::REJECTED_HEADER;
 use huleedu_contracts::error::{ErrorBody, ErrorCode};
 use huleedu_kit::{
@@ -8,25 +11,43 @@ use huleedu_kit::{
     http::{ApiError, ApiJson, ApiResult, Caller},
     runtime,
     settings::CircuitDefaults,
-    testing::service_env,
+    testing::{http_client, service_env},
 };
 use std::time::Duration;
 
 async fn start(folder: &tempfile::TempDir) -> RunningService {
-    let env = service_env(ServiceId::Content, "127.0.0.1:1", folder.path()).with("MAX_REQUEST_BYTES", "2048");
+    let env = service_env(ServiceId::Content, "127.0.0.1:1", folder.path())
+        .with("MAX_REQUEST_BYTES", "2048");
     let input = ServiceInput::new(env);
     let (common, ()) = runtime::load_settings(ServiceId::Content, &input.env, |_| ()).unwrap();
-    let core = ServiceCore::build(ServiceId::Content, common, input, &[]).await.unwrap();
+    let core = ServiceCore::build(ServiceId::Content, common, input, &[])
+        .await
+        .unwrap();
     let routes = Router::new()
-        .route("/v1/things/{id}", get(async || -> ApiResult<()> { Err(ApiError::not_found("thing does not exist")) }))
-        .route("/v1/context", get(async || CallContext::current().correlation_id.to_string()))
-        .route("/v1/caller", get(async |Caller(user): Caller| user.to_string()))
-        .route("/v1/echo", post(async |ApiJson(v): ApiJson<Vec<u32>>| Json(v)))
-        .route("/v1/refused", get(async || -> ApiResult<()> {
-            Err(ApiError::new(ErrorCode::CircuitBreakerOpen, "not now")
-                .with_retry_after(Duration::from_millis(1200))
-                .refused_by("circuit"))
-        }));
+        .route(
+            "/v1/things/{id}",
+            get(async || -> ApiResult<()> { Err(ApiError::not_found("thing does not exist")) }),
+        )
+        .route(
+            "/v1/context",
+            get(async || CallContext::current().correlation_id.to_string()),
+        )
+        .route(
+            "/v1/caller",
+            get(async |Caller(user): Caller| user.to_string()),
+        )
+        .route(
+            "/v1/echo",
+            post(async |ApiJson(v): ApiJson<Vec<u32>>| Json(v)),
+        )
+        .route(
+            "/v1/refused",
+            get(async || -> ApiResult<()> {
+                Err(ApiError::new(ErrorCode::CircuitBreakerOpen, "not now")
+                    .with_retry_after(Duration::from_millis(1200))
+                    .refused_by("circuit"))
+            }),
+        );
     core.launch(routes)
 }
 
@@ -38,7 +59,7 @@ async fn body(response: reqwest::Response) -> ErrorBody {
 async fn errors_have_the_platforms_body_and_status() {
     let folder = tempfile::tempdir().unwrap();
     let service = start(&folder).await;
-    let (url, http) = (service.base_url(), reqwest::Client::new());
+    let (url, http) = (service.base_url(), http_client());
     let correlation = "7f3f6a3e-3c3b-4d5e-9a53-0a2b3c4d5e6f";
     let response = http
         .get(format!("{url}/v1/things/7"))
@@ -54,12 +75,27 @@ async fn errors_have_the_platforms_body_and_status() {
     assert_eq!(error.correlation_id.to_string(), correlation);
 
     let response = http.get(format!("{url}/nowhere")).send().await.unwrap();
-    assert_eq!((response.status().as_u16(), body(response).await.error.code), (404, ErrorCode::ResourceNotFound));
-    let response = http.delete(format!("{url}/v1/context")).send().await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), body(response).await.error.code),
+        (404, ErrorCode::ResourceNotFound)
+    );
+    let response = http
+        .delete(format!("{url}/v1/context"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(response.status(), 405);
     let response = http.get(format!("{url}/v1/caller")).send().await.unwrap();
-    assert_eq!((response.status().as_u16(), body(response).await.error.code), (401, ErrorCode::AuthenticationError));
-    let response = http.get(format!("{url}/v1/caller")).header("X-User-ID", "u1").send().await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), body(response).await.error.code),
+        (401, ErrorCode::AuthenticationError)
+    );
+    let response = http
+        .get(format!("{url}/v1/caller"))
+        .header("X-User-ID", "u1")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(response.text().await.unwrap(), "u1");
     service.stop().await.unwrap();
 }
@@ -68,18 +104,32 @@ async fn errors_have_the_platforms_body_and_status() {
 async fn a_body_is_read_up_to_the_limit_and_refused_beyond_it() {
     let folder = tempfile::tempdir().unwrap();
     let service = start(&folder).await;
-    let (url, http) = (format!("{}/v1/echo", service.base_url()), reqwest::Client::new());
+    let (url, http) = (format!("{}/v1/echo", service.base_url()), http_client());
     let json = |size: usize| format!("[{}1]", " ".repeat(size - 3));
     let post = async |body: String| {
-        http.post(&url).header("content-type", "application/json").body(body).send().await.unwrap()
+        http.post(&url)
+            .header("content-type", "application/json")
+            .body(body)
+            .send()
+            .await
+            .unwrap()
     };
     assert_eq!(post(json(2048)).await.status(), 200);
     let response = post(json(2049)).await;
-    assert_eq!((response.status().as_u16(), body(response).await.error.code), (413, ErrorCode::PayloadTooLarge));
+    assert_eq!(
+        (response.status().as_u16(), body(response).await.error.code),
+        (413, ErrorCode::PayloadTooLarge)
+    );
     let response = post("[1".to_owned()).await;
-    assert_eq!((response.status().as_u16(), body(response).await.error.code), (400, ErrorCode::ParsingError));
+    assert_eq!(
+        (response.status().as_u16(), body(response).await.error.code),
+        (400, ErrorCode::ParsingError)
+    );
     let response = post("[-1]".to_owned()).await;
-    assert_eq!((response.status().as_u16(), body(response).await.error.code), (400, ErrorCode::ValidationError));
+    assert_eq!(
+        (response.status().as_u16(), body(response).await.error.code),
+        (400, ErrorCode::ValidationError)
+    );
     service.stop().await.unwrap();
 }
 
@@ -87,7 +137,11 @@ async fn a_body_is_read_up_to_the_limit_and_refused_beyond_it() {
 async fn our_own_refusal_says_when_to_come_again_and_is_marked() {
     let folder = tempfile::tempdir().unwrap();
     let service = start(&folder).await;
-    let response = reqwest::get(format!("{}/v1/refused", service.base_url())).await.unwrap();
+    let response = http_client()
+        .get(format!("{}/v1/refused", service.base_url()))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(response.status(), 503);
     assert_eq!(response.headers()["retry-after"], "2");
     assert_eq!(response.headers()[REJECTED_HEADER], "circuit");
@@ -99,11 +153,29 @@ async fn health_and_metrics_tell_of_circuits_and_requests() {
     let folder = tempfile::tempdir().unwrap();
     let service = start(&folder).await;
     let url = service.base_url();
-    reqwest::get(format!("{url}/v1/things/7")).await.unwrap();
-    let health: serde_json::Value = reqwest::get(format!("{url}/healthz")).await.unwrap().json().await.unwrap();
+    http_client()
+        .get(format!("{url}/v1/things/7"))
+        .send()
+        .await
+        .unwrap();
+    let health: serde_json::Value = http_client()
+        .get(format!("{url}/healthz"))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     assert_eq!(health["status"], "healthy");
     assert_eq!(health["circuits"]["content.kafka_producer"], "closed");
-    let text = reqwest::get(format!("{url}/metrics")).await.unwrap().text().await.unwrap();
+    let text = http_client()
+        .get(format!("{url}/metrics"))
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
     for line in [
         r#"circuit_breaker_state{service_name="content",circuit_name="content.kafka_producer"} 0"#,
         r#"circuit_breaker_fallback_queue_size{service_name="content",circuit_name="content.kafka_producer"} 0"#,
@@ -123,18 +195,30 @@ fn circuits_have_the_missions_names_and_numbers() {
         let mut reader = SettingsReader::new(ServiceId::CjAssessment, &env);
         let config = circuit_config(&mut reader, of);
         reader.finish().unwrap();
-        (config.failure_threshold, config.recovery_timeout.as_secs(), config.success_threshold)
+        (
+            config.failure_threshold,
+            config.recovery_timeout.as_secs(),
+            config.success_threshold,
+        )
     };
     assert_eq!(numbers(CircuitDefaults::BCS), (5, 60, 2));
     assert_eq!(numbers(CircuitDefaults::KAFKA), (10, 30, 3));
     assert_eq!(numbers(CircuitDefaults::CONTENT), (3, 30, 2));
     assert_eq!(numbers(CircuitDefaults::HTTP), (5, 60, 2));
-    for of in [CircuitDefaults::ANTHROPIC, CircuitDefaults::OPENAI, CircuitDefaults::GOOGLE, CircuitDefaults::OPENROUTER] {
+    for of in [
+        CircuitDefaults::ANTHROPIC,
+        CircuitDefaults::OPENAI,
+        CircuitDefaults::GOOGLE,
+        CircuitDefaults::OPENROUTER,
+    ] {
         assert_eq!(numbers(of), (3, 120, 2));
     }
     let env = Env::empty()
         .with("BCS_CIRCUIT_BREAKER_FAILURE_THRESHOLD", "7")
-        .with("CJ_ASSESSMENT_SERVICE_BCS_CIRCUIT_BREAKER_RECOVERY_TIMEOUT", "0.5")
+        .with(
+            "CJ_ASSESSMENT_SERVICE_BCS_CIRCUIT_BREAKER_RECOVERY_TIMEOUT",
+            "0.5",
+        )
         .with("BCS_CIRCUIT_BREAKER_RECOVERY_TIMEOUT", "9");
     let mut reader = SettingsReader::new(ServiceId::CjAssessment, &env);
     let config = circuit_config(&mut reader, CircuitDefaults::BCS);

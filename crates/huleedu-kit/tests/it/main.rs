@@ -1,6 +1,9 @@
 //! The kit through its public API: store, consumer, HTTP server and life cycle over real sockets.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
 
 mod flow;
 mod http;

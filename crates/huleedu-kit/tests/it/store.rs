@@ -21,10 +21,17 @@ impl PublishObserver for Told {
     fn delivered(&self, _: EventId, _: &str) {}
 }
 
-const OWN: &[Migration] =
-    &[Migration { version: 100, name: "things", sql: "CREATE TABLE things (name TEXT NOT NULL PRIMARY KEY);" }];
+const OWN: &[Migration] = &[Migration {
+    version: 100,
+    name: "things",
+    sql: "CREATE TABLE things (name TEXT NOT NULL PRIMARY KEY);",
+}];
 
-async fn open(folder: &tempfile::TempDir, limit: u64, told: &Arc<Told>) -> Result<Store, StoreError> {
+async fn open(
+    folder: &tempfile::TempDir,
+    limit: u64,
+    told: &Arc<Told>,
+) -> Result<Store, StoreError> {
     let options = StoreOptions {
         url: format!("sqlite://{}/s.db", folder.path().display()),
         max_connections: 4,
@@ -39,12 +46,18 @@ async fn a_transaction_that_is_dropped_leaves_neither_state_nor_event() {
     let (folder, told) = (tempfile::tempdir().unwrap(), Arc::new(Told::default()));
     let store = open(&folder, 10, &told).await.unwrap();
     let mut tx = store.begin().await.unwrap();
-    sqlx::query("INSERT INTO things VALUES ('a')").execute(tx.conn()).await.unwrap();
+    sqlx::query("INSERT INTO things VALUES ('a')")
+        .execute(tx.conn())
+        .await
+        .unwrap();
     tx.publish(sample("b", 1)).await.unwrap();
     drop(tx);
     let backlog = OutboxBacklog::new(store.clone());
     assert!(backlog.peek(Position::START, 10).await.unwrap().is_empty());
-    let rows = sqlx::query("SELECT name FROM things").fetch_all(store.pool()).await.unwrap();
+    let rows = sqlx::query("SELECT name FROM things")
+        .fetch_all(store.pool())
+        .await
+        .unwrap();
     assert!(rows.is_empty());
     assert!(told.0.lock().unwrap().is_empty());
 }
@@ -57,25 +70,54 @@ async fn an_event_keeps_its_bytes_headers_and_order_over_a_restart() {
     let mut ids = Vec::new();
     for n in 0..20 {
         let mut tx = store.begin().await.unwrap();
-        ids.push(context.scope(tx.publish(sample("batch-1", n))).await.unwrap());
+        ids.push(
+            context
+                .scope(tx.publish(sample("batch-1", n)))
+                .await
+                .unwrap(),
+        );
         tx.commit().await.unwrap();
     }
     assert_eq!(*told.0.lock().unwrap(), ids);
-    let before = OutboxBacklog::new(store.clone()).peek(Position::START, 100).await.unwrap();
+    let before = OutboxBacklog::new(store.clone())
+        .peek(Position::START, 100)
+        .await
+        .unwrap();
     store.close().await;
     let store = open(&folder, 100, &told).await.unwrap();
-    let after = OutboxBacklog::new(store).peek(Position::START, 100).await.unwrap();
+    let after = OutboxBacklog::new(store)
+        .peek(Position::START, 100)
+        .await
+        .unwrap();
     assert_eq!(before, after);
-    assert_eq!(after.iter().map(|p| EventId::from(p.record.event_id)).collect::<Vec<_>>(), ids);
+    assert_eq!(
+        after
+            .iter()
+            .map(|p| EventId::from(p.record.event_id))
+            .collect::<Vec<_>>(),
+        ids
+    );
     let record = &after[0].record;
     assert_eq!(record.topic, Sample::TOPIC.as_str());
     assert_eq!(record.key.as_deref(), Some("batch-1"));
-    let header = |name: &str| record.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+    let header = |name: &str| {
+        record
+            .headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, v)| v.as_str())
+    };
     assert_eq!(header("event_id"), Some(ids[0].to_string().as_str()));
     assert_eq!(header("event_type"), Some(Topic::BatchFileAdded.as_str()));
     assert_eq!(header("source_service"), Some("essay_lifecycle"));
-    assert_eq!(header("correlation_id"), Some(context.correlation_id.to_string().as_str()));
-    assert_eq!(header("traceparent"), Some(context.trace.to_string().as_str()));
+    assert_eq!(
+        header("correlation_id"),
+        Some(context.correlation_id.to_string().as_str())
+    );
+    assert_eq!(
+        header("traceparent"),
+        Some(context.trace.to_string().as_str())
+    );
 }
 
 #[tokio::test]
@@ -91,10 +133,22 @@ async fn a_settled_event_leaves_the_queue_and_its_place_is_free() {
     publish(2).await.unwrap();
     // At the bound it fits, beyond it the caller is told; nothing is dropped silently.
     let refused = publish(3).await.unwrap_err();
-    assert!(matches!(refused, StoreError::OutboxFull { waiting: 2, limit: 2 }), "{refused:?}");
+    assert!(
+        matches!(
+            refused,
+            StoreError::OutboxFull {
+                waiting: 2,
+                limit: 2
+            }
+        ),
+        "{refused:?}"
+    );
     let backlog = OutboxBacklog::new(store.clone());
     let parked = backlog.peek(Position::START, 10).await.unwrap();
-    assert_eq!(backlog.peek(parked[0].position, 10).await.unwrap(), parked[1..]);
+    assert_eq!(
+        backlog.peek(parked[0].position, 10).await.unwrap(),
+        parked[1..]
+    );
     backlog.settle(&[parked[0].position]).await.unwrap();
     publish(3).await.unwrap();
     assert_eq!(backlog.stats().await.unwrap().waiting, 2);
@@ -124,7 +178,16 @@ async fn a_database_of_a_newer_program_is_refused() {
         .unwrap();
     store.close().await;
     let refused = open(&folder, 2, &told).await.unwrap_err();
-    assert!(matches!(refused, StoreError::TooNew { found: 999, known: 100 }), "{refused:?}");
+    assert!(
+        matches!(
+            refused,
+            StoreError::TooNew {
+                found: 999,
+                known: 100
+            }
+        ),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
