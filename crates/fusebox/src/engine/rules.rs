@@ -163,7 +163,7 @@ mod tests {
         }
         assert_eq!(
             breaks.next(&config, Some(Duration::MAX)),
-            Duration::from_secs(300)
+            Duration::from_mins(5)
         );
         assert_eq!(
             breaks.next(&config, Some(Duration::from_millis(3))),

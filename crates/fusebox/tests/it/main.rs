@@ -1,0 +1,13 @@
+//! The breaker as its users meet it: only the public interface, only virtual time.
+
+mod calls;
+mod events;
+mod flaws;
+mod health;
+mod matrix;
+mod model;
+mod modes;
+mod registry;
+mod slow;
+mod stress;
+mod support;
