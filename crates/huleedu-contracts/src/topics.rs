@@ -38,7 +38,7 @@ wire_enum! {
         /// Spell-check one essay. Essay Lifecycle → Spell Checker.
         EssaySpellcheckRequested = "huleedu.essay.spellcheck.requested.v1",
         /// One essay is spell-checked or has failed; the thin event that moves states.
-        /// Spell Checker → Essay Lifecycle, Batch Conductor.
+        /// Spell Checker → Essay Lifecycle.
         SpellcheckPhaseCompleted = "huleedu.batch.spellcheck.phase.completed.v1",
         /// The same with all figures. Spell Checker → Essay Lifecycle, outside.
         EssaySpellcheckResults = "huleedu.essay.spellcheck.results.v1",
@@ -49,7 +49,7 @@ wire_enum! {
         CjAssessmentInitiateCommand = "huleedu.batch.cj_assessment.initiate.command.v1",
         /// Rank these essays. Essay Lifecycle → CJ Assessment.
         ElsCjAssessmentRequested = "huleedu.els.cj_assessment.requested.v1",
-        /// A batch is ranked; the thin event. CJ Assessment → Essay Lifecycle, Batch Conductor.
+        /// A batch is ranked; the thin event. CJ Assessment → Essay Lifecycle.
         CjAssessmentCompleted = "huleedu.cj_assessment.completed.v1",
         /// A batch cannot be ranked. CJ Assessment → Essay Lifecycle.
         CjAssessmentFailed = "huleedu.cj_assessment.failed.v1",
