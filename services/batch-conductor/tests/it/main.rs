@@ -1,0 +1,4 @@
+//! The Batch Conductor over real HTTP and the embedded broker.
+
+mod define;
+mod support;
