@@ -94,7 +94,7 @@ text_type! {
     /// The language of a text as its short code, for example `en` or `sv`.
     ///
     /// Kept as text on purpose: a service that does not know a language must be able to read the
-    /// request and refuse the essay by name. See [`Language`](crate::domain::Language).
+    /// request and refuse the essay by name. See [`Language`].
     pub struct LanguageTag(max = 35);
 }
 
