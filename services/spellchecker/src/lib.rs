@@ -1,1 +1,3 @@
 //! Corrects learners' spelling in English and Swedish.
+
+pub mod engine;
