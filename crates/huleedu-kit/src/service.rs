@@ -147,6 +147,15 @@ impl ServiceId {
         self.facts().port
     }
 
+    /// Where it is when nobody says otherwise: its default port on this machine.
+    ///
+    /// # Panics
+    /// Never: a loopback address with a port is a URL.
+    pub fn default_url(self) -> url::Url {
+        url::Url::parse(&format!("http://127.0.0.1:{}", self.default_port()))
+            .expect("a loopback address with a port is a URL")
+    }
+
     /// Kafka consumer group.
     pub const fn consumer_group(self) -> &'static str {
         self.facts().group

@@ -51,10 +51,6 @@ pub fn load_settings(r: &mut SettingsReader<'_>) -> Settings {
             "JWT_SECRET has {length} bytes; allowed: at least {LEAST_SECRET_BYTES}"
         ));
     }
-    let at = |service: ServiceId| {
-        Url::parse(&format!("http://127.0.0.1:{}", service.default_port()))
-            .expect("a loopback address with a port is a URL")
-    };
     Settings {
         jwt_secret,
         circuit: circuit_config(r, CircuitDefaults::HTTP),
@@ -76,27 +72,27 @@ pub fn load_settings(r: &mut SettingsReader<'_>) -> Settings {
         ),
         batch_orchestrator: r.get(
             "BATCH_ORCHESTRATOR_URL",
-            at(ServiceId::BatchOrchestrator),
+            ServiceId::BatchOrchestrator.default_url(),
             "base URL of the Batch Orchestrator",
         ),
         essay_lifecycle: r.get(
             "ESSAY_LIFECYCLE_URL",
-            at(ServiceId::EssayLifecycle),
+            ServiceId::EssayLifecycle.default_url(),
             "base URL of the Essay Lifecycle",
         ),
         cj_assessment: r.get(
             "CJ_ASSESSMENT_URL",
-            at(ServiceId::CjAssessment),
+            ServiceId::CjAssessment.default_url(),
             "base URL of CJ Assessment",
         ),
         file: r.get(
             "FILE_SERVICE_URL",
-            at(ServiceId::File),
+            ServiceId::File.default_url(),
             "base URL of the File Service",
         ),
         class_management: r.get(
             "CLASS_MANAGEMENT_URL",
-            at(ServiceId::ClassManagement),
+            ServiceId::ClassManagement.default_url(),
             "base URL of Class Management",
         ),
     }
