@@ -20,8 +20,9 @@ use crate::broker::{Broker, ErrorClass, SendError};
 /// How soon an open circuit is looked at again when nobody can say when its break ends.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// How long a half-open circuit waits for a record before it asks the cluster instead.
-const WAIT_FOR_RECORD: Duration = Duration::from_millis(500);
+/// How often the cluster is asked for a sign of life while the circuit is open and nothing is under
+/// way.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// What may be fed now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +59,6 @@ enum Trial {
     /// Waiting for the delivery of a record; `fed` once one is in flight.
     Record {
         permit: Permit,
-        since: Instant,
         deadline: Option<Instant>,
     },
     /// Waiting for a sign of life, because there is no record to try.
@@ -108,6 +108,7 @@ impl Gate {
             self.question = None;
             self.look_at = None;
             self.misled = false;
+            self.next_question = now + ASK_EVERY;
             self.judge_progress(now);
             // The last failure may have opened it.
             return if self.breaker.state() == State::Closed {
@@ -123,7 +124,6 @@ impl Gate {
                     self.question = None;
                     self.trial = Trial::Record {
                         permit,
-                        since: now,
                         deadline: None,
                     };
                 }
@@ -203,7 +203,7 @@ impl Gate {
 
     /// Takes the answer to a question.
     pub(super) fn question_answered(&mut self, answer: &Result<(), SendError>, now: Instant) {
-        self.next_question = now + LOOK_AGAIN * 2;
+        self.next_question = now + ASK_EVERY;
         let trial = std::mem::replace(&mut self.trial, Trial::None);
         match (trial, answer) {
             (Trial::SignOfLife { permit }, Ok(())) => permit.success(),
@@ -234,8 +234,7 @@ impl Gate {
             Trial::Record {
                 deadline: Some(at), ..
             } => Some(*at),
-            Trial::Record { since, .. } => Some(*since + WAIT_FOR_RECORD),
-            Trial::SignOfLife { .. } => None,
+            Trial::Record { .. } | Trial::SignOfLife { .. } => None,
             Trial::None => self.look_at,
         };
         let stall = (self.in_flight > 0).then(|| {
@@ -265,10 +264,7 @@ impl Gate {
     }
 
     fn judge_trial(&mut self, nothing_to_feed: bool, now: Instant) {
-        let Trial::Record {
-            since, deadline, ..
-        } = &mut self.trial
-        else {
+        let Trial::Record { deadline, .. } = &mut self.trial else {
             return;
         };
         if self.in_flight > 0 {
@@ -278,8 +274,7 @@ impl Gate {
             }
             return;
         }
-        let waited = now.duration_since(*since) >= WAIT_FOR_RECORD;
-        if nothing_to_feed || waited {
+        if nothing_to_feed {
             let trial = std::mem::replace(&mut self.trial, Trial::None);
             if let Trial::Record { permit, .. } = trial {
                 self.trial = Trial::SignOfLife { permit };

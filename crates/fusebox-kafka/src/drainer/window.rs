@@ -17,6 +17,8 @@ pub(super) struct Window {
     in_flight: usize,
     delivered: usize,
     suspects: usize,
+    /// Of those in flight, the one that was a suspect.
+    on_trial: usize,
     burying: usize,
 }
 
@@ -69,8 +71,9 @@ impl Window {
         self.delivered
     }
 
-    pub(super) fn has_suspects(&self) -> bool {
-        self.suspects > 0
+    /// Whether a record must be sent alone, or is being sent so: nothing else may be fed.
+    pub(super) fn is_isolating(&self) -> bool {
+        self.suspects > 0 || self.on_trial > 0
     }
 
     /// Whether a record of this size may be added. One record always may, however large.
@@ -164,7 +167,7 @@ impl Window {
     pub(super) fn remove(&mut self, position: Position) -> Option<Parked> {
         let entry = self.entries.remove(&position)?;
         self.bytes -= entry.bytes;
-        *self.counter(&entry.stage) -= 1;
+        self.uncount(&entry.stage);
         Some(entry.parked)
     }
 
@@ -207,7 +210,7 @@ impl Window {
     fn insert(&mut self, parked: Parked, stage: Stage) {
         let position = parked.position;
         let bytes = parked.record.wire_size();
-        *self.counter(&stage) += 1;
+        self.count(&stage);
         self.bytes += bytes;
         let before = self.entries.insert(
             position,
@@ -226,23 +229,43 @@ impl Window {
     fn restage(&mut self, position: Position, stage: Stage) {
         if let Some(entry) = self.entries.get_mut(&position) {
             let before = std::mem::replace(&mut entry.stage, stage);
-            *self.counter(&before) -= 1;
-            let after = &self.entries[&position].stage;
-            match after {
-                Stage::InFlight { .. } => self.in_flight += 1,
-                Stage::Delivered => self.delivered += 1,
-                Stage::Suspect(_) => self.suspects += 1,
-                Stage::Burying(_) => self.burying += 1,
-            }
+            self.uncount(&before);
+            let after = self.entries[&position].stage.counters();
+            self.add(after);
         }
     }
 
-    fn counter(&mut self, stage: &Stage) -> &mut usize {
-        match stage {
-            Stage::InFlight { .. } => &mut self.in_flight,
-            Stage::Delivered => &mut self.delivered,
-            Stage::Suspect(_) => &mut self.suspects,
-            Stage::Burying(_) => &mut self.burying,
+    fn count(&mut self, stage: &Stage) {
+        self.add(stage.counters());
+    }
+
+    fn add(&mut self, [in_flight, on_trial, delivered, suspects, burying]: [usize; 5]) {
+        self.in_flight += in_flight;
+        self.on_trial += on_trial;
+        self.delivered += delivered;
+        self.suspects += suspects;
+        self.burying += burying;
+    }
+
+    fn uncount(&mut self, stage: &Stage) {
+        let [in_flight, on_trial, delivered, suspects, burying] = stage.counters();
+        self.in_flight -= in_flight;
+        self.on_trial -= on_trial;
+        self.delivered -= delivered;
+        self.suspects -= suspects;
+        self.burying -= burying;
+    }
+}
+
+impl Stage {
+    /// What one record adds to: in flight, on trial, delivered, suspects, burying.
+    fn counters(&self) -> [usize; 5] {
+        match self {
+            Self::InFlight { trial: None } => [1, 0, 0, 0, 0],
+            Self::InFlight { trial: Some(_) } => [1, 1, 0, 0, 0],
+            Self::Delivered => [0, 0, 1, 0, 0],
+            Self::Suspect(_) => [0, 0, 0, 1, 0],
+            Self::Burying(_) => [0, 0, 0, 0, 1],
         }
     }
 }

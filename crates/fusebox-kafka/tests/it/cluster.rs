@@ -69,7 +69,7 @@ async fn read(
             by_key.entry(key).or_default().push(n);
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), reading)
+    tokio::time::timeout(Duration::from_mins(1), reading)
         .await
         .expect("records are missing");
     by_key

@@ -83,7 +83,7 @@ async fn a_new_record_is_sent_at_once_when_woken_and_soon_when_not() {
         &breaker(),
         DrainerConfig::default(),
     );
-    until("first count", || running.handle.stats().waiting == 0).await;
+    until("started", || broker.has_drainer()).await;
     let start = Instant::now();
     fill(&backlog, [1]);
     running.handle.wake();
@@ -158,13 +158,13 @@ async fn an_idle_circuit_heals_by_signs_of_life() {
         &breaker,
         DrainerConfig::default(),
     );
-    until("started", || running.handle.stats().waiting == 0).await;
+    until("started", || broker.has_drainer()).await;
     broker.go_down();
     for code in ["_ALL_BROKERS_DOWN", "_AUTHENTICATION", "_SSL"] {
         broker.trouble(error(ErrorClass::Configuration, code));
     }
     until("open", || breaker.state() == State::Open).await;
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     assert_ne!(breaker.state(), State::Closed);
     broker.come_up();
     let up = Instant::now();
@@ -216,7 +216,7 @@ async fn an_open_circuit_is_fed_one_record_as_its_probe() {
         &breaker,
         DrainerConfig::default(),
     );
-    until("started", || running.handle.stats().waiting == 0).await;
+    until("started", || broker.has_drainer()).await;
     breaker.force_open("drill");
     fill(&backlog, 1..=20);
     running.handle.wake();

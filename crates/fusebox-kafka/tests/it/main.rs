@@ -1,5 +1,7 @@
 //! Tests of the drainer over a model of Kafka, and over librdkafka's mock cluster.
 
+#![allow(clippy::unwrap_used, reason = "a test's helper may panic")]
+
 mod cluster;
 mod crash;
 mod drainer;

@@ -39,7 +39,7 @@ pub(crate) fn error(class: ErrorClass, code: &str) -> SendError {
 
 /// Waits until `condition` holds; with paused time that costs nothing.
 pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
-    let limit = Instant::now() + Duration::from_secs(120);
+    let limit = Instant::now() + Duration::from_mins(2);
     while !condition() {
         assert!(Instant::now() < limit, "did not come about: {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -243,7 +243,7 @@ impl ModelBroker {
                 state.log.push(id);
                 Ok(Delivered {
                     partition: 0,
-                    offset: state.log.len() as i64,
+                    offset: i64::try_from(state.log.len()).unwrap(),
                 })
             }
         };
@@ -278,6 +278,11 @@ impl ModelBroker {
         self.lock().rebuild_failures = times;
     }
 
+    /// Whether a drainer is listening.
+    pub(crate) fn has_drainer(&self) -> bool {
+        self.lock().sink.is_some()
+    }
+
     pub(crate) fn trouble(&self, error: SendError) {
         let sink = self.lock().sink.clone().unwrap();
         sink(error);
@@ -296,11 +301,11 @@ impl ModelBroker {
 
     /// Numbers of the events in the log.
     pub(crate) fn log(&self) -> Vec<u128> {
-        self.lock().log.iter().map(|id| id.as_u128()).collect()
+        self.lock().log.iter().map(Uuid::as_u128).collect()
     }
 
     pub(crate) fn enqueued(&self) -> Vec<u128> {
-        self.lock().enqueued.iter().map(|id| id.as_u128()).collect()
+        self.lock().enqueued.iter().map(Uuid::as_u128).collect()
     }
 
     pub(crate) fn pending(&self) -> usize {

@@ -17,7 +17,7 @@ impl Engine {
             return;
         }
         self.full_until = None;
-        if self.window.has_suspects() {
+        if self.window.is_isolating() {
             self.feed_suspect(now);
             return;
         }
@@ -121,7 +121,9 @@ impl Engine {
         }
     }
 
+    /// Whether all that the backlog has shown is fed, passed over, or done with.
     pub(super) fn has_nothing_to_feed(&self) -> bool {
-        self.reader.is_exhausted() && !self.begin_again && !self.window.has_suspects()
+        let pending = self.begin_again || self.producer_lost || self.window.is_isolating();
+        self.reader.is_exhausted() && !pending
     }
 }

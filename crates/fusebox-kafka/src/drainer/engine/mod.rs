@@ -200,10 +200,6 @@ impl Engine {
         if self.producer_lost {
             self.replace_producer(now);
         }
-        if now >= self.next_poll {
-            self.next_poll = now + self.config.poll_every;
-            self.reader.there_is_more();
-        }
         let window = &self.window;
         if self
             .pauses
@@ -211,11 +207,14 @@ impl Engine {
         {
             self.reader.start_over();
         }
-        if now >= self.next_rescan {
+        // While pages are being read it stays due.
+        if now >= self.next_rescan && self.has_nothing_to_feed() {
             self.next_rescan = now + self.config.rescan_every;
-            if self.reader.is_exhausted() && !self.begin_again {
-                self.reader.start_over();
-            }
+            self.reader.start_over();
+        }
+        if now >= self.next_poll {
+            self.next_poll = now + self.config.poll_every;
+            self.reader.there_is_more();
         }
         if self.begin_again && self.window.in_flight() == 0 && self.refeed.is_due(now) {
             self.begin_again = false;
@@ -224,7 +223,9 @@ impl Engine {
         // Feeding changes what the gate must know and the other way round: once more when it moved.
         loop {
             let before = self.window.in_flight();
-            let flow = self.gate.advance(before, self.has_nothing_to_feed(), now);
+            // A backlog that cannot be read has nothing to try either.
+            let nothing = self.has_nothing_to_feed() || !self.peek.is_due(now);
+            let flow = self.gate.advance(before, nothing, now);
             if self.stop_by.is_none() {
                 self.feed(flow, now);
             }

@@ -194,6 +194,8 @@ impl Engine {
                 tracing::warn!(unknown, "Kafka producer replaced");
                 self.producer_lost = false;
                 self.begin_again = false;
+                // What the old one had to tell is dealt with.
+                while self.troubles.try_recv().is_ok() {}
                 self.shared.update(|stats| stats.rebuilt += 1);
                 self.reader.start_over();
             }

@@ -48,7 +48,7 @@ impl Engine {
     }
 
     fn must_peek(&self, now: Instant) -> bool {
-        let wanted = self.reader.wants_page() && !self.window.has_suspects();
+        let wanted = self.reader.wants_page() && !self.window.is_isolating();
         let useful = self.stop_by.is_none() && !self.begin_again && !self.producer_lost;
         wanted && useful && self.peek.is_due(now) && self.gate.may_feed()
     }
