@@ -22,7 +22,7 @@ use crate::classify::send_error;
 use crate::record::Record;
 
 /// How long the cluster may take for a sign of life.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Settings of a producer.
 #[derive(Debug, Clone)]

@@ -1,0 +1,8 @@
+//! Tests of the client over real sockets.
+
+#![allow(clippy::unwrap_used, reason = "a test's helper may panic")]
+
+mod circuit;
+mod judgement;
+mod requests;
+mod stub;
