@@ -118,6 +118,12 @@ pub enum ExtractError {
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+    /// The caller gave the file up.
+    #[error("the file cannot be read: {what}")]
+    Unreadable {
+        /// What went wrong.
+        what: &'static str,
+    },
 }
 
 impl ExtractError {

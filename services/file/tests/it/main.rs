@@ -1,3 +1,6 @@
-//! Integration tests of the file service.
+//! Integration tests of the File Service.
 
 mod extraction;
+mod gate;
+mod intake;
+mod platform;
