@@ -208,14 +208,12 @@ impl Engine {
                         until,
                     );
                 }
+                // Fewer probes than needed have succeeded, so with no slot free some are under way.
                 Phase::HalfOpen {
                     in_flight,
                     succeeded,
                     lease_until,
-                } if in_flight > 0
-                    && self.slots(in_flight, succeeded) == 0
-                    && now >= lease_until =>
-                {
+                } if self.slots(in_flight, succeeded) == 0 && now >= lease_until => {
                     let probes = Totals {
                         calls: u64::from(succeeded),
                         ..Totals::default()
@@ -363,12 +361,23 @@ impl Engine {
         if config.window != self.config.window {
             self.window = Sliding::new(config.window);
         }
-        if config.slow_call != self.config.slow_call {
-            self.overdue.clear();
+        match config.slow_call {
+            Some(_) => self.overdue.reconsider(),
+            None => self.overdue.clear(),
         }
         self.rules = Rules::new(&config);
         self.config = config;
         self.log.push(now, self.generation, EventKind::Reconfigured);
+        // Else nobody would be let through to succeed once more: the circuit would be wedged.
+        if let Phase::HalfOpen { succeeded, .. } = self.phase
+            && succeeded >= self.config.success_threshold
+        {
+            let probes = Totals {
+                calls: u64::from(succeeded),
+                ..Totals::default()
+            };
+            self.shift(Phase::Closed, Cause::ProbesSucceeded, probes, now);
+        }
     }
 
     /// What a health check may do now.

@@ -1,7 +1,7 @@
 //! Calls under way that have already taken too long: evidence of a hung dependency before any
 //! result arrives.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The calls under way of the present generation, while slow calls are judged.
@@ -11,7 +11,7 @@ use std::time::Duration;
 pub(crate) struct Overdue {
     /// Serial and start of calls not yet overdue. Serials and starts grow together.
     pending: BTreeMap<u64, Duration>,
-    late: BTreeSet<u64>,
+    late: BTreeMap<u64, Duration>,
 }
 
 impl Overdue {
@@ -33,8 +33,8 @@ impl Overdue {
             if now.saturating_sub(*first.get()) < longest {
                 break;
             }
-            self.late.insert(*first.key());
-            first.remove();
+            let (serial, start) = first.remove_entry();
+            self.late.insert(serial, start);
         }
         self.late.len() > before
     }
@@ -42,6 +42,11 @@ impl Overdue {
     /// Number of calls under way that are overdue, as of the last [`Overdue::advance`].
     pub(crate) fn count(&self) -> u64 {
         self.late.len() as u64
+    }
+
+    /// Forgets who is overdue, because the limit changes; the next [`Overdue::advance`] decides.
+    pub(crate) fn reconsider(&mut self) {
+        self.pending.append(&mut self.late);
     }
 
     pub(crate) fn clear(&mut self) {

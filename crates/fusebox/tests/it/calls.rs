@@ -118,6 +118,26 @@ fn a_wish_in_an_earlier_failure_of_the_period_counts() {
 }
 
 #[test]
+fn the_longest_wish_of_the_period_wins_and_dies_with_it() {
+    let (breaker, _) = breaker(small());
+    for seconds in [9, 4] {
+        let permit = breaker.try_acquire().expect("closed");
+        permit.record_with_hint(Outcome::Failure, Some(seconds * SECOND));
+    }
+    assert_eq!(breaker.retry_after(), Some(9 * SECOND));
+    breaker.reset();
+    let permit = breaker.try_acquire().expect("closed");
+    permit.record_with_hint(Outcome::Failure, Some(9 * SECOND));
+    breaker.reset();
+    fail(&breaker, 2);
+    assert_eq!(
+        breaker.retry_after(),
+        Some(SECOND),
+        "the wish was of an earlier period"
+    );
+}
+
+#[test]
 fn only_failures_carry_a_wish() {
     let (breaker, _) = breaker(small());
     let long = Some(50 * SECOND);

@@ -79,6 +79,12 @@ fn b4_a_clock_that_steps_back_breaks_nothing() {
         breaker.snapshot().time_in_state.get(State::Closed),
         Duration::ZERO
     );
+    clock.0.store(100_999, Ordering::Relaxed);
+    assert_eq!(
+        breaker.state(),
+        State::Open,
+        "the break began at 100 s, not at 40 s"
+    );
     clock.0.store(101_000, Ordering::Relaxed);
     assert_eq!(breaker.state(), State::HalfOpen);
 }

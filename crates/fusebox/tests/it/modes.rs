@@ -191,6 +191,20 @@ fn fewer_probes_by_a_live_change_neither_wedge_nor_overflow() {
     assert_eq!(breaker.state(), State::Closed);
 }
 
+/// A circuit whose last probe had just succeeded when the number was lowered had no free slot, no
+/// probe under way and no success to come: it refused for ever.
+#[test]
+fn enough_probes_by_a_live_change_close_the_circuit() {
+    let (breaker, clock) = breaker(small());
+    half_open(&breaker, &clock);
+    succeed(&breaker, 1);
+    breaker
+        .set_config(small().with_success_threshold(1))
+        .expect("valid");
+    assert_eq!(breaker.state(), State::Closed);
+    assert_eq!(breaker.snapshot().recovery_attempts.success, 1);
+}
+
 #[test]
 fn a_pass_through_breaker_cannot_be_opened() {
     let off = CircuitBreaker::builder("content_client")

@@ -150,3 +150,42 @@ fn no_slow_rule_judges_no_speed() {
     }
     assert_eq!(breaker.snapshot().counts.slow, 0);
 }
+
+#[test]
+fn a_disabled_circuit_does_not_open_for_calls_that_hang() {
+    let (breaker, clock) = slow_breaker();
+    breaker.disable();
+    let hung: Vec<_> = (0..10)
+        .map(|_| breaker.try_acquire().expect("disabled"))
+        .collect();
+    clock.advance(60 * SECOND);
+    assert_eq!(breaker.state(), State::Closed);
+    drop(hung);
+}
+
+#[test]
+fn a_new_limit_judges_calls_under_way_anew() {
+    let limit = |seconds, minimum| {
+        small().with_slow_call(SlowCall {
+            longer_than: seconds * SECOND,
+            rate: 0.5,
+            minimum,
+        })
+    };
+    let (breaker, clock) = breaker(limit(1, 3));
+    let hung = [breaker.try_acquire(), breaker.try_acquire()];
+    clock.advance(SECOND);
+    assert_eq!(breaker.state(), State::Closed, "two are not enough");
+    breaker.set_config(limit(10, 2)).expect("valid");
+    clock.advance(8 * SECOND);
+    assert_eq!(breaker.state(), State::Closed, "not slow by the new limit");
+    clock.advance(SECOND);
+    assert_eq!(breaker.state(), State::Open);
+    drop(hung);
+    breaker.reset();
+    let hung = [breaker.try_acquire(), breaker.try_acquire()];
+    breaker.set_config(small()).expect("valid");
+    clock.advance(60 * SECOND);
+    assert_eq!(breaker.state(), State::Closed, "no limit, no slow calls");
+    drop(hung);
+}
