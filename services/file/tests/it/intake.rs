@@ -148,6 +148,49 @@ async fn outcomes(
 }
 
 #[tokio::test]
+async fn every_sample_essay_passes_through_the_real_content_service() {
+    let platform = Platform::new().await;
+    let (service, content) = platform.start_with_content().await;
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../samples/essays");
+    let samples: Vec<(String, Vec<u8>)> = std::fs::read_dir(folder)
+        .expect("samples are part of the project")
+        .map(|entry| {
+            let entry = entry.expect("listable");
+            let name = entry.file_name().into_string().expect("names are Unicode");
+            (name, std::fs::read(entry.path()).expect("readable"))
+        })
+        .collect();
+    let files: Vec<(&str, &[u8])> = samples
+        .iter()
+        .map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
+        .collect();
+    let (status, ..) = upload_as(&service, Some("teacher"), form("batch-1", &files)).await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    for (topic, data) in events(&platform.reader(&OUTCOMES), files.len()).await {
+        assert_eq!(topic, Topic::EssayContentProvisioned.as_str(), "{data}");
+        let id = data["text_storage_id"].as_str().expect("an id");
+        let response = http_client()
+            .get(format!("{}/v1/content/{id}", content.base_url()))
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(
+            response.headers()["content-type"],
+            "text/plain; charset=utf-8"
+        );
+        let words = response
+            .text()
+            .await
+            .expect("text")
+            .split_whitespace()
+            .count();
+        assert!((100..=500).contains(&words), "{words} words: {data}");
+    }
+    service.stop().await.expect("an orderly end");
+    content.stop().await.expect("an orderly end");
+}
+
+#[tokio::test]
 async fn an_outage_of_content_delays_files_and_fails_none() {
     let platform = Platform::new().await;
     let service = platform.start().await;

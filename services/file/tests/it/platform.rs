@@ -146,7 +146,7 @@ pub(crate) struct Platform {
     pub(crate) content: Arc<Stub>,
     pub(crate) orchestrator: Arc<Stub>,
     env: Env,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Platform {
@@ -174,7 +174,7 @@ impl Platform {
             content,
             orchestrator,
             env,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -182,6 +182,26 @@ impl Platform {
         file::start(ServiceInput::new(self.env.clone()))
             .await
             .expect("the service starts")
+    }
+
+    /// Starts the real Content Service beside it, and this one on that.
+    pub(crate) async fn start_with_content(&self) -> (RunningService, RunningService) {
+        let env = service_env(
+            content::SERVICE,
+            self.broker.bootstrap_servers(),
+            self.folder.path(),
+        );
+        let content = content::start(ServiceInput::new(env))
+            .await
+            .expect("it starts");
+        let env = self
+            .env
+            .clone()
+            .with("CONTENT_SERVICE_URL", content.base_url());
+        let file = file::start(ServiceInput::new(env))
+            .await
+            .expect("it starts");
+        (file, content)
     }
 
     pub(crate) fn reader(&self, topics: &[Topic]) -> TopicReader {
