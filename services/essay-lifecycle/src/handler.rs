@@ -67,7 +67,9 @@ impl Handler {
 #[async_trait]
 impl EventHandler for Handler {
     async fn handle(&self, event: &Incoming, unit: &UnitOfWork) -> Result<(), HandlerError> {
-        let Some(mut tx) = unit.begin().await? else { return Ok(()) };
+        let Some(mut tx) = unit.begin().await? else {
+            return Ok(());
+        };
         self.apply(event, &mut tx).await?;
         Ok(tx.commit().await?)
     }

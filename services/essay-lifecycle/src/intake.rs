@@ -78,10 +78,18 @@ impl Arrival {
 pub(crate) enum IntakeError {
     /// The slots do not fit the number of files.
     #[error("batch {batch_id} expects {expected} files and has {slots} different slots")]
-    SlotsDoNotFit { batch_id: BatchId, expected: u32, slots: usize },
+    SlotsDoNotFit {
+        batch_id: BatchId,
+        expected: u32,
+        slots: usize,
+    },
     /// Nobody registers these batches, and what waits for them is bounded.
     #[error("{waiting} files wait for the registration of {of}; {limit} are allowed")]
-    TooManyWait { of: &'static str, waiting: u64, limit: u64 },
+    TooManyWait {
+        of: &'static str,
+        waiting: u64,
+        limit: u64,
+    },
 }
 
 /// Makes a batch with its slots, and lets in what came before it.
@@ -163,7 +171,11 @@ async fn keep(
     }
     // Both refusals undo what was just written: the transaction ends without a commit.
     if waiting >= settings.pending_limit_per_batch {
-        return Err(too_many("one batch", waiting, settings.pending_limit_per_batch));
+        return Err(too_many(
+            "one batch",
+            waiting,
+            settings.pending_limit_per_batch,
+        ));
     }
     if pending::total(tx).await? > settings.pending_limit {
         let dropped = pending::expire(tx, now, settings.pending_max_age).await?;
@@ -171,7 +183,10 @@ async fn keep(
         if total > settings.pending_limit {
             return Err(too_many("all batches", total - 1, settings.pending_limit));
         }
-        warn!(dropped, "files of batches that were never registered made room");
+        warn!(
+            dropped,
+            "files of batches that were never registered made room"
+        );
     }
     info!(%batch_id, "file waits for the registration of its batch");
     Ok(())

@@ -61,7 +61,10 @@ pub async fn start(input: ServiceInput) -> Result<RunningService, StartError> {
     core.consume(TOPICS, Arc::new(handler::Handler::new(settings)));
     let routes = Router::new()
         .route("/v1/essays/{essay_id}/status", get(routes::essay_status))
-        .route("/v1/essays/{essay_id}/timeline", get(routes::essay_timeline))
+        .route(
+            "/v1/essays/{essay_id}/timeline",
+            get(routes::essay_timeline),
+        )
         .route("/v1/batches/{batch_id}/status", get(routes::batch_status))
         .with_state(core.store().clone());
     Ok(core.launch(routes))

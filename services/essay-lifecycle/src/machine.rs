@@ -86,12 +86,21 @@ pub fn next(from: EssayStatus, cause: Cause) -> Result<EssayStatus, Refused> {
         Cause::PipelineCompleted => Phase::ALL.iter().any(|phase| from == phase.success()),
         Cause::CriticalFailure => true,
     };
-    if allowed { Ok(cause.leads_to()) } else { Err(Refused { from, cause }) }
+    if allowed {
+        Ok(cause.leads_to())
+    } else {
+        Err(Refused { from, cause })
+    }
 }
 
 impl Phase {
     /// Every phase.
-    pub const ALL: [Self; 4] = [Self::Spellcheck, Self::Nlp, Self::AiFeedback, Self::CjAssessment];
+    pub const ALL: [Self; 4] = [
+        Self::Spellcheck,
+        Self::Nlp,
+        Self::AiFeedback,
+        Self::CjAssessment,
+    ];
 
     /// Its name on the wire.
     pub const fn name(self) -> PhaseName {
@@ -205,37 +214,137 @@ mod tests {
     const TABLE: &[(&str, &str, &str)] = &[
         ("uploaded", "content assigned", "ready_for_processing"),
         ("uploaded", "content rejected", "content_ingestion_failed"),
-        ("ready_for_processing", "spellcheck requested", "awaiting_spellcheck"),
-        ("awaiting_spellcheck", "spellcheck started", "spellchecking_in_progress"),
-        ("awaiting_spellcheck", "spellcheck succeeded", "spellchecked_success"),
-        ("awaiting_spellcheck", "spellcheck failed", "spellcheck_failed"),
-        ("spellchecking_in_progress", "spellcheck succeeded", "spellchecked_success"),
-        ("spellchecking_in_progress", "spellcheck failed", "spellcheck_failed"),
+        (
+            "ready_for_processing",
+            "spellcheck requested",
+            "awaiting_spellcheck",
+        ),
+        (
+            "awaiting_spellcheck",
+            "spellcheck started",
+            "spellchecking_in_progress",
+        ),
+        (
+            "awaiting_spellcheck",
+            "spellcheck succeeded",
+            "spellchecked_success",
+        ),
+        (
+            "awaiting_spellcheck",
+            "spellcheck failed",
+            "spellcheck_failed",
+        ),
+        (
+            "spellchecking_in_progress",
+            "spellcheck succeeded",
+            "spellchecked_success",
+        ),
+        (
+            "spellchecking_in_progress",
+            "spellcheck failed",
+            "spellcheck_failed",
+        ),
         ("spellchecked_success", "nlp requested", "awaiting_nlp"),
         ("awaiting_nlp", "nlp started", "nlp_processing_in_progress"),
         ("awaiting_nlp", "nlp succeeded", "nlp_success"),
         ("awaiting_nlp", "nlp failed", "nlp_failed"),
         ("nlp_processing_in_progress", "nlp succeeded", "nlp_success"),
         ("nlp_processing_in_progress", "nlp failed", "nlp_failed"),
-        ("spellchecked_success", "ai_feedback requested", "awaiting_ai_feedback"),
-        ("nlp_success", "ai_feedback requested", "awaiting_ai_feedback"),
-        ("awaiting_ai_feedback", "ai_feedback started", "ai_feedback_processing_in_progress"),
-        ("awaiting_ai_feedback", "ai_feedback succeeded", "ai_feedback_success"),
-        ("awaiting_ai_feedback", "ai_feedback failed", "ai_feedback_failed"),
-        ("ai_feedback_processing_in_progress", "ai_feedback succeeded", "ai_feedback_success"),
-        ("ai_feedback_processing_in_progress", "ai_feedback failed", "ai_feedback_failed"),
-        ("spellchecked_success", "cj_assessment requested", "awaiting_cj_assessment"),
-        ("nlp_success", "cj_assessment requested", "awaiting_cj_assessment"),
-        ("ai_feedback_success", "cj_assessment requested", "awaiting_cj_assessment"),
-        ("awaiting_cj_assessment", "cj_assessment started", "cj_assessment_processing_in_progress"),
-        ("awaiting_cj_assessment", "cj_assessment succeeded", "cj_assessment_success"),
-        ("awaiting_cj_assessment", "cj_assessment failed", "cj_assessment_failed"),
-        ("cj_assessment_processing_in_progress", "cj_assessment succeeded", "cj_assessment_success"),
-        ("cj_assessment_processing_in_progress", "cj_assessment failed", "cj_assessment_failed"),
-        ("spellchecked_success", "pipeline completed", "all_processing_completed"),
-        ("nlp_success", "pipeline completed", "all_processing_completed"),
-        ("ai_feedback_success", "pipeline completed", "all_processing_completed"),
-        ("cj_assessment_success", "pipeline completed", "all_processing_completed"),
+        (
+            "spellchecked_success",
+            "ai_feedback requested",
+            "awaiting_ai_feedback",
+        ),
+        (
+            "nlp_success",
+            "ai_feedback requested",
+            "awaiting_ai_feedback",
+        ),
+        (
+            "awaiting_ai_feedback",
+            "ai_feedback started",
+            "ai_feedback_processing_in_progress",
+        ),
+        (
+            "awaiting_ai_feedback",
+            "ai_feedback succeeded",
+            "ai_feedback_success",
+        ),
+        (
+            "awaiting_ai_feedback",
+            "ai_feedback failed",
+            "ai_feedback_failed",
+        ),
+        (
+            "ai_feedback_processing_in_progress",
+            "ai_feedback succeeded",
+            "ai_feedback_success",
+        ),
+        (
+            "ai_feedback_processing_in_progress",
+            "ai_feedback failed",
+            "ai_feedback_failed",
+        ),
+        (
+            "spellchecked_success",
+            "cj_assessment requested",
+            "awaiting_cj_assessment",
+        ),
+        (
+            "nlp_success",
+            "cj_assessment requested",
+            "awaiting_cj_assessment",
+        ),
+        (
+            "ai_feedback_success",
+            "cj_assessment requested",
+            "awaiting_cj_assessment",
+        ),
+        (
+            "awaiting_cj_assessment",
+            "cj_assessment started",
+            "cj_assessment_processing_in_progress",
+        ),
+        (
+            "awaiting_cj_assessment",
+            "cj_assessment succeeded",
+            "cj_assessment_success",
+        ),
+        (
+            "awaiting_cj_assessment",
+            "cj_assessment failed",
+            "cj_assessment_failed",
+        ),
+        (
+            "cj_assessment_processing_in_progress",
+            "cj_assessment succeeded",
+            "cj_assessment_success",
+        ),
+        (
+            "cj_assessment_processing_in_progress",
+            "cj_assessment failed",
+            "cj_assessment_failed",
+        ),
+        (
+            "spellchecked_success",
+            "pipeline completed",
+            "all_processing_completed",
+        ),
+        (
+            "nlp_success",
+            "pipeline completed",
+            "all_processing_completed",
+        ),
+        (
+            "ai_feedback_success",
+            "pipeline completed",
+            "all_processing_completed",
+        ),
+        (
+            "cj_assessment_success",
+            "pipeline completed",
+            "all_processing_completed",
+        ),
     ];
 
     fn causes() -> Vec<Cause> {
@@ -262,7 +371,9 @@ mod tests {
         for &from in EssayStatus::ALL {
             for cause in causes() {
                 let text = cause.to_string();
-                let row = TABLE.iter().find(|row| row.0 == from.as_str() && row.1 == text);
+                let row = TABLE
+                    .iter()
+                    .find(|row| row.0 == from.as_str() && row.1 == text);
                 let expected = if cause == Cause::CriticalFailure {
                     Ok(EssayStatus::EssayCriticalFailure)
                 } else if let Some(row) = row {

@@ -44,7 +44,9 @@ pub(crate) async fn batch_status(
 ) -> ApiResult<Json<BatchEssaysResponse>> {
     let mut conn = store.pool().acquire().await?;
     if !batches::exists(&mut conn, &batch_id).await? {
-        return Err(ApiError::not_found(format!("batch {batch_id} does not exist")));
+        return Err(ApiError::not_found(format!(
+            "batch {batch_id} does not exist"
+        )));
     }
     let essays = essays::of_batch(&mut conn, &batch_id).await?;
     let failures = files::failures(&mut conn, &batch_id).await?;

@@ -33,7 +33,7 @@ pub fn load_settings(reader: &mut SettingsReader<'_>) -> Settings {
         ),
         pending_max_age: reader.get(
             "PENDING_CONTENT_MAX_AGE_SECONDS",
-            Duration::from_secs(7 * 24 * 3600),
+            Duration::from_hours(7 * 24),
             "after this many seconds, files of a batch that was never registered make room",
         ),
     }

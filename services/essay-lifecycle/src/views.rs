@@ -44,7 +44,10 @@ pub(crate) fn essay(essay: Essay, steps: &[Step]) -> EssayStatusResponse {
             .iter()
             .map(|(name, status)| ((*name).to_owned(), reached.contains(status)))
             .collect(),
-        timeline: steps.iter().map(|step| (step.status.to_string(), step.at)).collect(),
+        timeline: steps
+            .iter()
+            .map(|step| (step.status.to_string(), step.at))
+            .collect(),
         storage_references: stored
             .into_iter()
             .filter_map(|(content_type, id)| Some((content_type, id?)))
@@ -62,7 +65,10 @@ pub(crate) fn timeline(essay: Essay, steps: &[Step]) -> EssayTimelineResponse {
         current_status: essay.status,
         entries: steps
             .iter()
-            .map(|step| TimelineEntry { status: step.status, at: step.at })
+            .map(|step| TimelineEntry {
+                status: step.status,
+                at: step.at,
+            })
             .collect(),
     }
 }
@@ -158,9 +164,14 @@ mod tests {
     #[test]
     fn a_batch_is_as_complete_as_its_essays_are_over() {
         use EssayStatus as S;
-        let essays = [S::CjAssessmentSuccess, S::SpellcheckFailed, S::SpellcheckedSuccess, S::Uploaded]
-            .map(essay_in)
-            .to_vec();
+        let essays = [
+            S::CjAssessmentSuccess,
+            S::SpellcheckFailed,
+            S::SpellcheckedSuccess,
+            S::Uploaded,
+        ]
+        .map(essay_in)
+        .to_vec();
         let response = batch("b".parse().unwrap(), essays, Vec::new());
         assert_eq!(response.completion_percentage, Percentage::of(1, 2));
         assert_eq!(response.total_essays, 4);
@@ -186,7 +197,10 @@ mod tests {
 
     #[test]
     fn progress_is_what_was_reached_not_where_the_essay_stands() {
-        let step = |status| Step { status, at: Timestamp::UNIX_EPOCH };
+        let step = |status| Step {
+            status,
+            at: Timestamp::UNIX_EPOCH,
+        };
         let steps = [
             step(EssayStatus::Uploaded),
             step(EssayStatus::ReadyForProcessing),

@@ -58,9 +58,9 @@ pub(super) fn admit(
         .map(|essay| {
             let refusal = match states.get(&essay.essay_id) {
                 None => Some(Refusal::Unknown),
-                Some(&state) => {
-                    machine::next(state, Cause::Requested(phase)).err().map(Refusal::State)
-                }
+                Some(&state) => machine::next(state, Cause::Requested(phase))
+                    .err()
+                    .map(Refusal::State),
             };
             (essay.clone(), refusal)
         })
@@ -159,16 +159,26 @@ async fn enter(
         .into_iter()
         .map(|essay| (essay.essay_id.clone(), essay))
         .collect();
-    let states = known.iter().map(|(id, essay)| (id.clone(), essay.status)).collect();
+    let states = known
+        .iter()
+        .map(|(id, essay)| (id.clone(), essay.status))
+        .collect();
     let verdicts = admit(named, &states, phase);
-    let refused = verdicts.iter().filter(|(_, refusal)| refusal.is_some()).count();
+    let refused = verdicts
+        .iter()
+        .filter(|(_, refusal)| refusal.is_some())
+        .count();
     let counts = Counts {
         entered: u32::try_from(verdicts.len()).unwrap_or(u32::MAX),
         succeeded: 0,
         failed: u32::try_from(refused).unwrap_or(u32::MAX),
     };
     let run = OpenRun {
-        key: RunKey { batch_id: batch_id.clone(), phase, run: FIRST_RUN },
+        key: RunKey {
+            batch_id: batch_id.clone(),
+            phase,
+            run: FIRST_RUN,
+        },
         correlation_id: CallContext::current().correlation_id,
     };
     if !phases::insert_run(tx, &run, counts, now).await? {
@@ -194,7 +204,12 @@ async fn enter(
         admitted.push(essay);
     }
     info!(%batch_id, %phase, entered = admitted.len(), refused, "phase begun");
-    Ok(Some(Entered { run, counts, tracker, essays: admitted }))
+    Ok(Some(Entered {
+        run,
+        counts,
+        tracker,
+        essays: admitted,
+    }))
 }
 
 #[cfg(test)]
@@ -208,7 +223,9 @@ mod tests {
     }
 
     fn states(of: &[(&str, EssayStatus)]) -> HashMap<EssayId, EssayStatus> {
-        of.iter().map(|(id, state)| (id.parse().unwrap(), *state)).collect()
+        of.iter()
+            .map(|(id, state)| (id.parse().unwrap(), *state))
+            .collect()
     }
 
     #[test]
@@ -226,8 +243,10 @@ mod tests {
 
     #[test]
     fn an_essay_named_twice_enters_once_with_its_first_text() {
-        let known =
-            states(&[("a", EssayStatus::ReadyForProcessing), ("b", EssayStatus::Uploaded)]);
+        let known = states(&[
+            ("a", EssayStatus::ReadyForProcessing),
+            ("b", EssayStatus::Uploaded),
+        ]);
         let named = [input("a", 1), input("b", 2), input("a", 3), input("b", 4)];
         let verdicts = admit(&named, &known, Phase::Spellcheck);
         let entered: Vec<_> = verdicts.iter().map(|(essay, _)| essay).collect();

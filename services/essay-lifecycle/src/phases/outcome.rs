@@ -1,9 +1,7 @@
 //! The end of a run: what is told about it, once.
 
 use huleedu_contracts::{
-    events::essay::ELSBatchPhaseOutcomeV1,
-    metadata::EssayProcessingInputRefV1,
-    status::PhaseStatus,
+    events::essay::ELSBatchPhaseOutcomeV1, metadata::EssayProcessingInputRefV1, status::PhaseStatus,
 };
 use huleedu_kit::store::{StoreError, Tx};
 use jiff::Timestamp;
@@ -110,7 +108,11 @@ mod tests {
         for entered in 0..4 {
             for succeeded in 0..=entered {
                 for failed in 0..=entered - succeeded {
-                    let counts = Counts { entered, succeeded, failed };
+                    let counts = Counts {
+                        entered,
+                        succeeded,
+                        failed,
+                    };
                     assert_eq!(counts.all_out(), entered - succeeded - failed == 0);
                 }
             }

@@ -42,7 +42,9 @@ pub(crate) async fn spellcheck_completed(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let (batch_id, phase) = (&event.batch_id, Phase::Spellcheck);
-    let Some(run) = running(tx, batch_id, phase).await? else { return Ok(()) };
+    let Some(run) = running(tx, batch_id, phase).await? else {
+        return Ok(());
+    };
     let failed = |code: ErrorCode, message: &str| {
         Exit::Failed(ErrorDetail::new(
             code,
@@ -61,7 +63,9 @@ pub(crate) async fn spellcheck_completed(
             failed(ErrorCode::InvalidResponse, "the corrected text is missing")
         }
         (ProcessingStatus::Failed, _) => failed(
-            event.error_code.unwrap_or(ErrorCode::SpellcheckServiceError),
+            event
+                .error_code
+                .unwrap_or(ErrorCode::SpellcheckServiceError),
             "the essay could not be spell-checked",
         ),
     };
@@ -98,7 +102,11 @@ pub(crate) async fn judgement_completed(
     let Some(run) = running(tx, &event.entity_id, Phase::CjAssessment).await? else {
         return Ok(());
     };
-    let ranked: HashSet<&EssayId> = event.processing_summary.successful_essay_ids.iter().collect();
+    let ranked: HashSet<&EssayId> = event
+        .processing_summary
+        .successful_essay_ids
+        .iter()
+        .collect();
     let named_failed: HashSet<&EssayId> =
         event.processing_summary.failed_essay_ids.iter().collect();
     let reason = |message: &str| judgement_error(&run, event.timestamp, message);
@@ -132,7 +140,12 @@ pub(crate) async fn judgement_failed(
     let results = open_members(tx, &run)
         .await?
         .into_iter()
-        .map(|id| (id, Exit::Failed(judgement_error(&run, event.timestamp, &message))))
+        .map(|id| {
+            (
+                id,
+                Exit::Failed(judgement_error(&run, event.timestamp, &message)),
+            )
+        })
         .collect();
     settle(tx, &run, results, now).await
 }
@@ -181,7 +194,9 @@ async fn running(
 
 async fn open_members(tx: &mut Tx, run: &OpenRun) -> Result<Vec<EssayId>, StoreError> {
     let members = phases::members(tx, &run.key).await?;
-    let open = members.into_iter().filter(|member| member.state == MemberState::Open);
+    let open = members
+        .into_iter()
+        .filter(|member| member.state == MemberState::Open);
     Ok(open.map(|member| member.essay_id).collect())
 }
 
@@ -193,7 +208,9 @@ async fn begun(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let (batch_id, cause) = (&run.key.batch_id, Cause::Started(run.key.phase));
-    let Some(status) = essays::status(tx, batch_id, essay_id).await? else { return Ok(()) };
+    let Some(status) = essays::status(tx, batch_id, essay_id).await? else {
+        return Ok(());
+    };
     match machine::next(status, cause) {
         Ok(_) => essays::step(tx, batch_id, essay_id, cause, &Change::default(), now).await,
         Err(refused) => {
@@ -239,13 +256,26 @@ async fn settle_one(
         return Ok(None);
     }
     let (cause, state, text, error) = match result {
-        Exit::Succeeded(text) => (Cause::Succeeded(key.phase), MemberState::Succeeded, text, None),
-        Exit::Failed(error) => (Cause::Failed(key.phase), MemberState::Failed, None, Some(error)),
+        Exit::Succeeded(text) => (
+            Cause::Succeeded(key.phase),
+            MemberState::Succeeded,
+            text,
+            None,
+        ),
+        Exit::Failed(error) => (
+            Cause::Failed(key.phase),
+            MemberState::Failed,
+            None,
+            Some(error),
+        ),
     };
     let status = essays::status(tx, batch_id, essay_id).await?;
     let step = status.map(|status| machine::next(status, cause));
     if let Some(Ok(_)) = step {
-        let change = Change { corrected_text: text.as_ref(), error: error.as_ref() };
+        let change = Change {
+            corrected_text: text.as_ref(),
+            error: error.as_ref(),
+        };
         essays::step(tx, batch_id, essay_id, cause, &change, now).await?;
         let reason = error.as_ref().map(|error| error.message.as_str());
         phases::settle_member(tx, key, essay_id, state, text.as_ref(), reason).await?;
@@ -276,7 +306,10 @@ mod tests {
             ("message".to_owned(), json!("no provider answers")),
         ]);
         let text = reason_of(&info);
-        assert_eq!(text, "the batch could not be ranked (code: 7; message: no provider answers)");
+        assert_eq!(
+            text,
+            "the batch could not be ranked (code: 7; message: no provider answers)"
+        );
         let long = BTreeMap::from([("message".to_owned(), json!("ö".repeat(2_000)))]);
         assert_eq!(reason_of(&long).chars().count(), REASON_CHARS);
     }

@@ -87,7 +87,15 @@ pub(crate) async fn insert_slot(
     .bind(now.as_millisecond())
     .execute(tx.conn())
     .await?;
-    note_step(tx, batch_id, essay_id, "registered", EssayStatus::Uploaded, now).await
+    note_step(
+        tx,
+        batch_id,
+        essay_id,
+        "registered",
+        EssayStatus::Uploaded,
+        now,
+    )
+    .await
 }
 
 /// The first free slot of a batch whose row is held.
@@ -125,7 +133,15 @@ pub(crate) async fn assign_content(
     .bind(content.text_storage_id.as_str())
     .execute(tx.conn())
     .await?;
-    step(tx, &content.entity_id, essay_id, Cause::ContentAssigned, &Change::default(), now).await
+    step(
+        tx,
+        &content.entity_id,
+        essay_id,
+        Cause::ContentAssigned,
+        &Change::default(),
+        now,
+    )
+    .await
 }
 
 /// Uses a free slot up for a file that cannot be assessed.
@@ -143,11 +159,26 @@ pub(crate) async fn reject_content(
     .bind(essay_id.as_str())
     .bind(file.file_upload_id.as_str())
     .bind(file.original_file_name.as_str())
-    .bind(file.raw_file_storage_id.as_ref().map(|id| id.as_str().to_owned()))
+    .bind(
+        file.raw_file_storage_id
+            .as_ref()
+            .map(|id| id.as_str().to_owned()),
+    )
     .execute(tx.conn())
     .await?;
-    let change = Change { error: Some(&file.validation_error_detail), ..Change::default() };
-    step(tx, &file.entity_id, essay_id, Cause::ContentRejected, &change, now).await
+    let change = Change {
+        error: Some(&file.validation_error_detail),
+        ..Change::default()
+    };
+    step(
+        tx,
+        &file.entity_id,
+        essay_id,
+        Cause::ContentRejected,
+        &change,
+        now,
+    )
+    .await
 }
 
 /// Moves an essay to the state that `cause` leads to. The caller has asked the state machine.
@@ -280,6 +311,11 @@ pub(crate) async fn steps(
     .fetch_all(conn)
     .await?;
     rows.iter()
-        .map(|row| Ok(Step { status: parsed(row, "status")?, at: time(row, "at")? }))
+        .map(|row| {
+            Ok(Step {
+                status: parsed(row, "status")?,
+                at: time(row, "at")?,
+            })
+        })
         .collect()
 }

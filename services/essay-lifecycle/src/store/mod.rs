@@ -22,7 +22,8 @@ fn parsed<T: FromStr>(row: &AnyRow, column: &'static str) -> Result<T, StoreErro
 /// An optional text column as its type.
 fn parsed_opt<T: FromStr>(row: &AnyRow, column: &'static str) -> Result<Option<T>, StoreError> {
     let text: Option<String> = row.try_get(column)?;
-    text.map(|text| text.parse().map_err(|_| corrupt(column, &text))).transpose()
+    text.map(|text| text.parse().map_err(|_| corrupt(column, &text)))
+        .transpose()
 }
 
 /// An optional JSON column as its type.
@@ -31,7 +32,8 @@ fn json_opt<T: DeserializeOwned>(
     column: &'static str,
 ) -> Result<Option<T>, StoreError> {
     let text: Option<String> = row.try_get(column)?;
-    text.map(|text| serde_json::from_str(&text).map_err(|_| corrupt(column, &text))).transpose()
+    text.map(|text| serde_json::from_str(&text).map_err(|_| corrupt(column, &text)))
+        .transpose()
 }
 
 fn time(row: &AnyRow, column: &'static str) -> Result<Timestamp, StoreError> {

@@ -60,7 +60,10 @@ pub(crate) async fn take(tx: &mut Tx, batch_id: &BatchId) -> Result<Vec<String>,
         .bind(batch_id.as_str())
         .fetch_all(tx.conn())
         .await?;
-    let payloads = rows.iter().map(|row| row.try_get("payload")).collect::<Result<_, _>>()?;
+    let payloads = rows
+        .iter()
+        .map(|row| row.try_get("payload"))
+        .collect::<Result<_, _>>()?;
     forget(tx, batch_id).await?;
     Ok(payloads)
 }
@@ -79,7 +82,9 @@ async fn forget(tx: &mut Tx, batch_id: &BatchId) -> Result<(), StoreError> {
 
 /// How many files wait for registrations, over all batches.
 pub(crate) async fn total(tx: &mut Tx) -> Result<u64, StoreError> {
-    let row = sqlx::query("SELECT COUNT(*) FROM pending_content").fetch_one(tx.conn()).await?;
+    let row = sqlx::query("SELECT COUNT(*) FROM pending_content")
+        .fetch_one(tx.conn())
+        .await?;
     Ok(u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0))
 }
 

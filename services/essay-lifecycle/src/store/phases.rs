@@ -115,7 +115,11 @@ pub(crate) async fn insert_member(
     text: &StorageId,
     refusal: Option<&str>,
 ) -> Result<(), StoreError> {
-    let state = if refusal.is_none() { MemberState::Open } else { MemberState::Failed };
+    let state = if refusal.is_none() {
+        MemberState::Open
+    } else {
+        MemberState::Failed
+    };
     sqlx::query(
         "INSERT INTO phase_members (batch_id, phase, run, essay_id, position, state, \
          text_storage_id, reason) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -149,7 +153,11 @@ pub(crate) async fn open_run(
     .await?;
     let Some(row) = row else { return Ok(None) };
     Ok(Some(OpenRun {
-        key: RunKey { batch_id: batch_id.clone(), phase, run: row.try_get("run")? },
+        key: RunKey {
+            batch_id: batch_id.clone(),
+            phase,
+            run: row.try_get("run")?,
+        },
         correlation_id: parsed(&row, "correlation_id")?,
     }))
 }
@@ -170,7 +178,8 @@ pub(crate) async fn member_state(
     .bind(essay_id.as_str())
     .fetch_optional(tx.conn())
     .await?;
-    row.map(|row| MemberState::parse(&row.try_get::<String, _>("state")?)).transpose()
+    row.map(|row| MemberState::parse(&row.try_get::<String, _>("state")?))
+        .transpose()
 }
 
 /// Lets an open member come out, with the text it leaves or the reason of its failure.
