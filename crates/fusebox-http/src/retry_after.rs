@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http::header::RETRY_AFTER;
 
 /// The longest wait a server can ask for: one hour. Anything beyond it is cut to it.
-pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+pub const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 /// Reads `retry-after-ms`, else `Retry-After` as seconds (also fractional) or as an HTTP date.
 ///
@@ -14,17 +14,16 @@ pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 pub fn parse_retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let millis = text("retry-after-ms").and_then(number).map(|n| n / 1000.0);
-    let wait = match millis {
-        Some(seconds) => seconds_to_duration(seconds),
-        None => {
-            let value = text(RETRY_AFTER.as_str())?;
-            match number(value) {
-                Some(seconds) => seconds_to_duration(seconds),
-                None => httpdate::parse_http_date(value)
-                    .ok()?
-                    .duration_since(now)
-                    .ok()?,
-            }
+    let wait = if let Some(seconds) = millis {
+        seconds_to_duration(seconds)
+    } else {
+        let value = text(RETRY_AFTER.as_str())?;
+        match number(value) {
+            Some(seconds) => seconds_to_duration(seconds),
+            None => httpdate::parse_http_date(value)
+                .ok()?
+                .duration_since(now)
+                .ok()?,
         }
     };
     Some(wait.min(MAX_RETRY_AFTER))

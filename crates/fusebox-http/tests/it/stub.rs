@@ -59,7 +59,8 @@ pub(crate) async fn serve_raw(
             counter.fetch_add(1, Ordering::SeqCst);
             tokio::spawn(async move {
                 let mut buffer = [0; 4096];
-                socket.read(&mut buffer).await.unwrap();
+                let read = socket.read(&mut buffer).await.unwrap();
+                assert!(read > 0, "connected without a request");
                 socket.write_all(bytes).await.unwrap();
                 socket.flush().await.unwrap();
                 if !then_close {
