@@ -16,13 +16,15 @@
 //! Every change of phase or mode begins a new *generation*. A ticket carries the generation it was
 //! issued in; a result of an older one is counted and moves nothing.
 
+mod control;
+mod judge;
 mod overdue;
 mod rules;
 mod tally;
 
 use std::time::Duration;
 
-use crate::config::{BreakerConfig, TripRule};
+use crate::config::BreakerConfig;
 use crate::event::{Cause, EventKind, EventLog};
 use crate::outcome::Outcome;
 use crate::state::{Mode, State};
@@ -313,108 +315,6 @@ impl Engine {
         }
     }
 
-    /// Changes the mode; the same mode again changes nothing.
-    pub(crate) fn set_mode(&mut self, mode: Mode, why: Option<String>, now: Duration) {
-        let now = self.advance(now);
-        if mode == self.mode {
-            return;
-        }
-        let from = std::mem::replace(&mut self.mode, mode);
-        self.why.clone_from(&why);
-        let phase = if mode == Mode::ForcedOpen {
-            Phase::Forced
-        } else {
-            Phase::Closed
-        };
-        let kind = EventKind::ModeChanged {
-            from,
-            to: mode,
-            why,
-        };
-        self.log.push(now, self.generation + 1, kind);
-        self.shift(phase, Cause::Operator, Totals::default(), now);
-    }
-
-    /// Closes the circuit, whatever it was, and ends a manual mode.
-    pub(crate) fn reset(&mut self, now: Duration) {
-        let now = self.advance(now);
-        self.log.push(now, self.generation + 1, EventKind::Reset);
-        let from = std::mem::replace(&mut self.mode, Mode::Automatic);
-        self.why = None;
-        if from != Mode::Automatic {
-            let kind = EventKind::ModeChanged {
-                from,
-                to: Mode::Automatic,
-                why: None,
-            };
-            self.log.push(now, self.generation + 1, kind);
-        }
-        self.shift(Phase::Closed, Cause::Operator, Totals::default(), now);
-    }
-
-    /// Puts new settings in force; `config` has been validated.
-    ///
-    /// State, break under way, counts and observers stay. The window starts empty only when its
-    /// shape changes.
-    pub(crate) fn configure(&mut self, config: BreakerConfig, now: Duration) {
-        let now = self.advance(now);
-        if config.window != self.config.window {
-            self.window = Sliding::new(config.window);
-        }
-        match config.slow_call {
-            Some(_) => self.overdue.reconsider(),
-            None => self.overdue.clear(),
-        }
-        self.rules = Rules::new(&config);
-        self.config = config;
-        self.log.push(now, self.generation, EventKind::Reconfigured);
-        // Else nobody would be let through to succeed once more: the circuit would be wedged.
-        if let Phase::HalfOpen { succeeded, .. } = self.phase
-            && succeeded >= self.config.success_threshold
-        {
-            let probes = Totals {
-                calls: u64::from(succeeded),
-                ..Totals::default()
-            };
-            self.shift(Phase::Closed, Cause::ProbesSucceeded, probes, now);
-        }
-    }
-
-    /// What a health check may do now.
-    pub(crate) fn plan_probe(&mut self, now: Duration) -> ProbePlan {
-        self.advance(now);
-        match self.phase {
-            Phase::Open { hinted: false, .. } => ProbePlan::EndBreak {
-                generation: self.generation,
-            },
-            Phase::HalfOpen {
-                in_flight,
-                succeeded,
-                ..
-            } if self.slots(in_flight, succeeded) > 0 => {
-                self.admit(now).map_or(ProbePlan::Idle, ProbePlan::Probe)
-            }
-            _ => ProbePlan::Idle,
-        }
-    }
-
-    /// Ends the break now, unless the dependency itself asked for it, or a `generation` is given
-    /// and over. Answers whether it did.
-    pub(crate) fn end_break(&mut self, generation: Option<u64>, now: Duration) -> bool {
-        let now = self.advance(now);
-        let ours = generation.is_none_or(|generation| generation == self.generation);
-        let ends = ours && matches!(self.phase, Phase::Open { hinted: false, .. });
-        if ends {
-            self.shift(
-                Phase::half_open(),
-                Cause::HealthCheck,
-                Totals::default(),
-                now,
-            );
-        }
-        ends
-    }
-
     /// Free probe slots. Successes keep theirs: no more probes are sent than are needed.
     fn slots(&self, in_flight: u32, succeeded: u32) -> u32 {
         self.config
@@ -426,101 +326,6 @@ impl Engine {
         if let Phase::HalfOpen { in_flight, .. } = &mut self.phase {
             *in_flight -= 1;
         }
-    }
-
-    fn judge(&mut self, mark: Mark, now: Duration) {
-        self.window.record(mark, now);
-        self.consecutive = if mark.failed {
-            self.consecutive.saturating_add(1)
-        } else {
-            0
-        };
-        // Only a call that made things worse may trip: never a success, though older successes
-        // may have left the window since the last failure.
-        let totals = self.window.totals(now);
-        if mark.failed && self.rules.too_many_failures(totals, self.consecutive) {
-            let cause = match self.config.trip_rule {
-                TripRule::Rate => Cause::FailureRate,
-                TripRule::Consecutive => Cause::ConsecutiveFailures,
-            };
-            self.trip(cause, totals, now);
-        } else if mark.slow {
-            self.judge_speed(now);
-        }
-    }
-
-    fn judge_overdue(&mut self, now: Duration) {
-        if let Some(longest) = self.rules.slow_after()
-            && self.overdue.advance(longest, now)
-            && self.mode != Mode::Disabled
-        {
-            self.judge_speed(now);
-        }
-    }
-
-    /// Judges the share of slow calls, those still under way included.
-    fn judge_speed(&mut self, now: Duration) {
-        let mut totals = self.window.totals(now);
-        let overdue = self.overdue.count();
-        totals.calls += overdue;
-        totals.slow += overdue;
-        if self.rules.too_many_slow(totals) {
-            self.trip(Cause::SlowCallRate, totals, now);
-        }
-    }
-
-    fn judge_probe(
-        &mut self,
-        mark: Mark,
-        in_flight: u32,
-        succeeded: u32,
-        lease_until: Duration,
-        now: Duration,
-    ) {
-        let worked = !mark.failed && !mark.slow;
-        let succeeded = succeeded + u32::from(worked);
-        let probes = Totals {
-            calls: u64::from(succeeded) + u64::from(!worked),
-            failures: u64::from(mark.failed),
-            slow: u64::from(mark.slow),
-        };
-        if mark.failed {
-            self.open(Cause::ProbeFailed, probes, now);
-        } else if mark.slow {
-            self.open(Cause::ProbeSlow, probes, now);
-        } else if succeeded >= self.config.success_threshold {
-            self.shift(Phase::Closed, Cause::ProbesSucceeded, probes, now);
-        } else {
-            self.phase = Phase::HalfOpen {
-                in_flight: in_flight - 1,
-                succeeded,
-                lease_until,
-            };
-        }
-    }
-
-    fn trip(&mut self, cause: Cause, totals: Totals, now: Duration) {
-        if self.mode == Mode::MetricsOnly {
-            self.tally.would_have_opened += 1;
-            let kind = EventKind::WouldOpen { cause, totals };
-            self.log.push(now, self.generation, kind);
-            self.forget();
-        } else {
-            self.open(cause, totals, now);
-        }
-    }
-
-    fn open(&mut self, cause: Cause, totals: Totals, at: Duration) {
-        let hint = self
-            .hint_until
-            .checked_sub(at)
-            .filter(|left| !left.is_zero());
-        let length = self.breaks.next(&self.config, hint);
-        let phase = Phase::Open {
-            until: at.saturating_add(length),
-            hinted: hint.is_some(),
-        };
-        self.shift(phase, cause, totals, at);
     }
 
     /// Moves to `phase` and begins a new generation; the one place where the phase changes kind.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use fusebox::{Registry, RegistryError, State, VirtualClock};
 
-use crate::support::{fail, small};
+use crate::support::{SECOND, fail, small};
 
 #[test]
 fn it_lists_by_name_and_resets_all() {
@@ -25,6 +25,12 @@ fn it_lists_by_name_and_resets_all() {
     };
     assert_eq!(names(&registry), ["batch_orchestrator", "content", "file"]);
     assert!(registry.snapshots().iter().all(|s| s.state == State::Open));
+    clock.advance(SECOND);
+    let all_half_open = registry
+        .snapshots()
+        .iter()
+        .all(|s| s.state == State::HalfOpen);
+    assert!(all_half_open, "its breakers are on its clock");
     registry.clone().reset_all();
     assert!(
         registry
