@@ -54,7 +54,7 @@ mod tests {
             headers.insert(*name, value.parse().unwrap());
         }
         // 21 Oct 2015 07:28:00 UTC
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_445_412_480);
+        let now = SystemTime::UNIX_EPOCH + Duration::from_mins(24_090_208);
         parse_retry_after(&headers, now)
     }
 
