@@ -57,7 +57,12 @@ impl Ledger {
                 (false, true) => lost += 1,
             }
         }
-        EventCounts { published: events.len(), delivered, waiting, lost }
+        EventCounts {
+            published: events.len(),
+            delivered,
+            waiting,
+            lost,
+        }
     }
 }
 
@@ -95,13 +100,19 @@ impl Audit {
             .fetch_metadata(None, Duration::from_secs(30))
             .context("Kafka does not tell its topics")?;
         let mut list = TopicPartitionList::new();
-        for topic in metadata.topics().iter().filter(|t| t.name().parse::<Topic>().is_ok()) {
+        for topic in metadata
+            .topics()
+            .iter()
+            .filter(|t| t.name().parse::<Topic>().is_ok())
+        {
             for partition in topic.partitions() {
                 list.add_partition_offset(topic.name(), partition.id(), Offset::Beginning)?;
             }
         }
         // Assigned by hand: no group, no rebalance, nothing committed.
-        consumer.assign(&list).context("the audit cannot read the topics")?;
+        consumer
+            .assign(&list)
+            .context("the audit cannot read the topics")?;
         let found = Arc::new(Mutex::new(HashSet::new()));
         let news = Arc::new(Notify::new());
         let (sink, bell) = (Arc::clone(&found), Arc::clone(&news));
@@ -110,7 +121,9 @@ impl Audit {
                 match consumer.recv().await {
                     Ok(message) => {
                         if let Some(id) = event_id(&message) {
-                            sink.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+                            sink.lock()
+                                .unwrap_or_else(PoisonError::into_inner)
+                                .insert(id);
                             bell.notify_waiters();
                         }
                     }
@@ -118,7 +131,12 @@ impl Audit {
                 }
             }
         });
-        Ok(Self { ledger, found, news, task })
+        Ok(Self {
+            ledger,
+            found,
+            news,
+            task,
+        })
     }
 
     /// The counts, as soon as everything published was found, or after `limit` whatever was.
@@ -126,7 +144,9 @@ impl Audit {
         let deadline = tokio::time::Instant::now() + limit;
         let counts = loop {
             let news = self.news.notified();
-            let counts = self.ledger.compare(&self.found.lock().unwrap_or_else(PoisonError::into_inner));
+            let counts = self
+                .ledger
+                .compare(&self.found.lock().unwrap_or_else(PoisonError::into_inner));
             if counts.delivered == counts.published {
                 break counts;
             }
@@ -143,7 +163,10 @@ impl Audit {
 }
 
 fn event_id(message: &BorrowedMessage<'_>) -> Option<EventId> {
-    let header = message.headers()?.iter().find(|h| h.key == headers::EVENT_ID)?;
+    let header = message
+        .headers()?
+        .iter()
+        .find(|h| h.key == headers::EVENT_ID)?;
     let text = std::str::from_utf8(header.value?).ok()?;
     Some(EventId::from(text.parse::<uuid::Uuid>().ok()?))
 }
@@ -163,7 +186,12 @@ mod tests {
         ledger.delivered(ids[1], "t");
         // 0: found and acknowledged; 1: acknowledged only; 2: found before its acknowledgement.
         let found = HashSet::from([ids[0], ids[2], EventId::random()]);
-        let expected = EventCounts { published: 4, delivered: 2, waiting: 1, lost: 1 };
+        let expected = EventCounts {
+            published: 4,
+            delivered: 2,
+            waiting: 1,
+            lost: 1,
+        };
         assert_eq!(ledger.compare(&found), expected);
     }
 }

@@ -38,11 +38,28 @@ impl Gateway {
         Ok(Self { http, url, token })
     }
 
+    /// Its address.
+    #[cfg(test)]
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Registers a batch.
-    pub(crate) async fn register(&self, request: &ClientRegisterRequest) -> anyhow::Result<BatchId> {
+    pub(crate) async fn register(
+        &self,
+        request: &ClientRegisterRequest,
+    ) -> anyhow::Result<BatchId> {
         let url = format!("{}/v1/batches/register", self.url);
-        let answer = self.send("register the batch", || Ok(self.http.post(&url).json(request))).await?;
-        Ok(answer.json::<RegisterBatchResponse>().await.context("the gateway's answer is not readable")?.batch_id)
+        let answer = self
+            .send("register the batch", || {
+                Ok(self.http.post(&url).json(request))
+            })
+            .await?;
+        Ok(answer
+            .json::<RegisterBatchResponse>()
+            .await
+            .context("the gateway's answer is not readable")?
+            .batch_id)
     }
 
     /// Uploads some files in one request.
@@ -50,8 +67,14 @@ impl Gateway {
         let url = format!("{}/v1/files/batch", self.url);
         let mut contents = Vec::new();
         for file in files {
-            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let bytes = tokio::fs::read(file).await.with_context(|| format!("cannot read {}", file.display()))?;
+            let name = file
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            let bytes = tokio::fs::read(file)
+                .await
+                .with_context(|| format!("cannot read {}", file.display()))?;
             contents.push((name, bytes));
         }
         self.send("upload the files", || {
@@ -68,15 +91,23 @@ impl Gateway {
     /// Asks for a pipeline.
     pub(crate) async fn request_pipeline(&self, request: &PipelineRequest) -> anyhow::Result<()> {
         let url = format!("{}/v1/batches/{}/pipelines", self.url, request.batch_id);
-        self.send("request the pipeline", || Ok(self.http.post(&url).json(request))).await?;
+        self.send("request the pipeline", || {
+            Ok(self.http.post(&url).json(request))
+        })
+        .await?;
         Ok(())
     }
 
     /// Where the batch stands.
     pub(crate) async fn status(&self, batch: &BatchId) -> anyhow::Result<BatchStatusBody> {
         let url = format!("{}/v1/batches/{batch}/status", self.url);
-        let answer = self.send("ask for the batch's status", || Ok(self.http.get(&url))).await?;
-        answer.json().await.context("the gateway's answer is not readable")
+        let answer = self
+            .send("ask for the batch's status", || Ok(self.http.get(&url)))
+            .await?;
+        answer
+            .json()
+            .await
+            .context("the gateway's answer is not readable")
     }
 
     /// Sends; a 503 with Retry-After is obeyed some times, because the platform heals itself.
@@ -102,14 +133,21 @@ impl Gateway {
                 .get("retry-after")
                 .and_then(|v| v.to_str().ok()?.parse::<u64>().ok())
                 .map(|seconds| Duration::from_secs(seconds.min(30)));
-            if let (StatusCode::SERVICE_UNAVAILABLE, Some(wait), true) = (status, after, tries < TRIES) {
-                tracing::warn!(what, wait_seconds = wait.as_secs(), "the gateway asks to come again");
+            if let (StatusCode::SERVICE_UNAVAILABLE, Some(wait), true) =
+                (status, after, tries < TRIES)
+            {
+                tracing::warn!(
+                    what,
+                    wait_seconds = wait.as_secs(),
+                    "the gateway asks to come again"
+                );
                 tokio::time::sleep(wait).await;
                 continue;
             }
             let text = answer.text().await.unwrap_or_default();
-            let message = serde_json::from_str::<ErrorBody>(&text)
-                .map_or(text, |body| format!("{} ({})", body.error.message, body.error.code));
+            let message = serde_json::from_str::<ErrorBody>(&text).map_or(text, |body| {
+                format!("{} ({})", body.error.message, body.error.code)
+            });
             bail!("could not {what}: {status}: {message}");
         }
     }

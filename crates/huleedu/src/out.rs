@@ -36,10 +36,19 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
         }
     }
     let number = |text: &str| {
-        !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || ".-+ ".contains(c)) && text.chars().any(|c| c.is_ascii_digit())
+        !text.is_empty()
+            && text
+                .chars()
+                .all(|c| c.is_ascii_digit() || ".-+ ".contains(c))
+            && text.chars().any(|c| c.is_ascii_digit())
     };
     let right: Vec<bool> = (0..head.len())
-        .map(|i| !rows.is_empty() && rows.iter().all(|row| row.get(i).is_some_and(|c| c == "-" || number(c))))
+        .map(|i| {
+            !rows.is_empty()
+                && rows
+                    .iter()
+                    .all(|row| row.get(i).is_some_and(|c| c == "-" || number(c)))
+        })
         .collect();
     let mut text = String::new();
     let mut push = |cells: &mut dyn Iterator<Item = &str>| {
@@ -70,7 +79,7 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 
 /// Columns that a text takes on a terminal.
 fn console_width(text: &str) -> usize {
-    indicatif::style::measure_text_width(text)
+    console::measure_text_width(text)
 }
 
 #[cfg(test)]
@@ -79,7 +88,13 @@ mod tests {
 
     #[test]
     fn columns_line_up_and_numbers_stand_right() {
-        let rows = vec![vec!["1".into(), "Åsa.txt".into()], vec!["10".into(), "b".into()]];
-        assert_eq!(table(&["rank", "file"], &rows), "rank  file\n   1  Åsa.txt\n  10  b");
+        let rows = vec![
+            vec!["1".into(), "Åsa.txt".into()],
+            vec!["10".into(), "b".into()],
+        ];
+        assert_eq!(
+            table(&["rank", "file"], &rows),
+            "rank  file\n   1  Åsa.txt\n  10  b"
+        );
     }
 }

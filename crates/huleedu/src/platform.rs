@@ -83,8 +83,12 @@ impl Platform {
         let (bootstrap, broker) = match options.env.get("KAFKA_BOOTSTRAP_SERVERS") {
             Some(servers) => (servers.to_owned(), None),
             None => {
-                let topics: Vec<_> = Topic::ALL.iter().map(|t| (t.as_str(), PARTITIONS)).collect();
-                let broker = EmbeddedBroker::start(&topics).context("the embedded broker did not start")?;
+                let topics: Vec<_> = Topic::ALL
+                    .iter()
+                    .map(|t| (t.as_str(), PARTITIONS))
+                    .collect();
+                let broker =
+                    EmbeddedBroker::start(&topics).context("the embedded broker did not start")?;
                 (broker.bootstrap_servers().to_owned(), Some(broker))
             }
         };
@@ -97,16 +101,29 @@ impl Platform {
             .env
             .get("API_GATEWAY_JWT_SECRET")
             .or_else(|| options.env.get("JWT_SECRET"))
-            .map_or_else(|| format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()), str::to_owned);
+            .map_or_else(
+                || format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()),
+                str::to_owned,
+            );
         let mut listeners = Vec::new();
         for service in ServiceId::ALL {
-            let port = if service == ServiceId::ApiGateway { options.gateway_port } else { 0 };
+            let port = if service == ServiceId::ApiGateway {
+                options.gateway_port
+            } else {
+                0
+            };
             let listener = TcpListener::bind((options.host, port))
                 .await
-                .with_context(|| format!("cannot listen on {}:{port} for {service}", options.host))?;
+                .with_context(|| {
+                    format!("cannot listen on {}:{port} for {service}", options.host)
+                })?;
             listeners.push((service, listener));
         }
-        let mut common = options.env.clone().with("KAFKA_BOOTSTRAP_SERVERS", &bootstrap).with_default("JWT_SECRET", &jwt_secret);
+        let mut common = options
+            .env
+            .clone()
+            .with("KAFKA_BOOTSTRAP_SERVERS", &bootstrap)
+            .with_default("JWT_SECRET", &jwt_secret);
         for (service, listener) in &listeners {
             let address = listener.local_addr().context("a socket has no address")?;
             if let Some(name) = base_url_setting(*service) {
@@ -116,7 +133,10 @@ impl Platform {
         if let Some(sandbox) = &sandbox {
             common = with_sandbox(common, &sandbox.url);
         }
-        common = common.with_default("CJ_ASSESSMENT_SERVICE_PAIRING_SEED", options.seed.to_string());
+        common = common.with_default(
+            "CJ_ASSESSMENT_SERVICE_PAIRING_SEED",
+            options.seed.to_string(),
+        );
         let ledger = Arc::new(Ledger::default());
         let mut platform = Self {
             services: Vec::new(),
@@ -152,7 +172,9 @@ impl Platform {
     ) -> anyhow::Result<RunningService> {
         let mut input = ServiceInput::new(env).observed_by(Arc::<Ledger>::clone(&self.ledger));
         input.listener = listener;
-        services::start(service, input).await.with_context(|| format!("{service} did not start"))
+        services::start(service, input)
+            .await
+            .with_context(|| format!("{service} did not start"))
     }
 
     /// The running services.
@@ -202,16 +224,25 @@ impl Platform {
             exp: i64,
         }
         let now = jiff::Timestamp::now().as_second();
-        let claims = Claims { sub: user, iat: now, exp: now + i64::from(hours) * 3600 };
+        let claims = Claims {
+            sub: user,
+            iat: now,
+            exp: now + i64::from(hours) * 3600,
+        };
         let key = EncodingKey::from_secret(self.jwt_secret.as_bytes());
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).context("cannot make a token")
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)
+            .context("cannot make a token")
     }
 
     /// Waits until any service has ended by itself, and says which and why.
     pub(crate) async fn failed(&self) -> String {
         let ends = self.services.iter().map(|service| {
             Box::pin(async move {
-                let why = service.ended().await.err().unwrap_or_else(|| "it stopped".to_owned());
+                let why = service
+                    .ended()
+                    .await
+                    .err()
+                    .unwrap_or_else(|| "it stopped".to_owned());
                 format!("{} ended: {why}", service.service())
             })
         });
@@ -221,7 +252,11 @@ impl Platform {
     /// Ends one service as a crash would and starts it again on the same store and address.
     #[cfg(test)]
     pub(crate) async fn crash_and_restart(&mut self, service: ServiceId) -> anyhow::Result<()> {
-        let index = self.services.iter().position(|s| s.service() == service).context("not running")?;
+        let index = self
+            .services
+            .iter()
+            .position(|s| s.service() == service)
+            .context("not running")?;
         let running = self.services.remove(index);
         let address = running.address();
         running.kill().await;
@@ -232,7 +267,13 @@ impl Platform {
                 Err(_) => tokio::task::yield_now().await,
             }
         };
-        let env = self.envs.iter().find(|(s, _)| *s == service).context("no environment")?.1.clone();
+        let env = self
+            .envs
+            .iter()
+            .find(|(s, _)| *s == service)
+            .context("no environment")?
+            .1
+            .clone();
         let running = self.start_service(service, env, Some(listener)).await?;
         self.services.insert(index, running);
         Ok(())
@@ -258,7 +299,10 @@ impl Platform {
 
 /// Where a service keeps its state in `folder`.
 fn database_url(folder: &Path, service: ServiceId) -> String {
-    format!("sqlite://{}", folder.join(format!("{}.db", service.slug())).display())
+    format!(
+        "sqlite://{}",
+        folder.join(format!("{}.db", service.slug())).display()
+    )
 }
 
 /// The setting by which others find a service.
@@ -280,7 +324,9 @@ fn configured_providers(env: &Env) -> Vec<&'static str> {
         .into_iter()
         .filter(|provider| {
             let name = format!("{provider}_API_KEY");
-            env.get(&name).or_else(|| env.get(&format!("CJ_ASSESSMENT_SERVICE_{name}"))).is_some()
+            env.get(&name)
+                .or_else(|| env.get(&format!("CJ_ASSESSMENT_SERVICE_{name}")))
+                .is_some()
         })
         .collect()
 }
@@ -289,21 +335,35 @@ fn configured_providers(env: &Env) -> Vec<&'static str> {
 fn with_sandbox(mut env: Env, url: &str) -> Env {
     for provider in PROVIDERS {
         env = env
-            .with(format!("CJ_ASSESSMENT_SERVICE_{provider}_API_KEY"), "sandbox")
+            .with(
+                format!("CJ_ASSESSMENT_SERVICE_{provider}_API_KEY"),
+                "sandbox",
+            )
             .with(format!("CJ_ASSESSMENT_SERVICE_{provider}_BASE_URL"), url);
     }
     env
 }
 
 async fn start_sandbox(seed: u64) -> anyhow::Result<SandboxServer> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("the sandbox cannot listen")?;
-    let url = format!("http://{}", listener.local_addr().context("the sandbox has no address")?);
+    let listener = TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .context("the sandbox cannot listen")?;
+    let url = format!(
+        "http://{}",
+        listener
+            .local_addr()
+            .context("the sandbox has no address")?
+    );
     let shutdown = CancellationToken::new();
-    let serve = Sandbox::serve(listener, SandboxConfig::with_seed(seed), shutdown.clone());
+    let serve = Sandbox::serve(listener, SandboxConfig::new(seed), shutdown.clone());
     let task = tokio::spawn(async move {
         if let Err(error) = serve.await {
             tracing::error!(%error, "the provider sandbox failed");
         }
     });
-    Ok(SandboxServer { url, shutdown, task })
+    Ok(SandboxServer {
+        url,
+        shutdown,
+        task,
+    })
 }

@@ -13,7 +13,11 @@ use crate::{cli::RunArgs, services, stop::StopSignal};
 
 /// Runs until it is asked to stop or fails.
 pub(crate) async fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let format = if args.log_format == "json" { LogFormat::Json } else { LogFormat::Console };
+    let format = if args.log_format == "json" {
+        LogFormat::Json
+    } else {
+        LogFormat::Console
+    };
     logging::init(format, &LogTarget::Stderr, &args.log_level)?;
     let mut stop = StopSignal::listen()?;
     let service = services::start(args.service, ServiceInput::new(Env::from_process()))

@@ -14,7 +14,10 @@ impl StopSignal {
     /// From now on these signals no longer end the process by themselves.
     pub(crate) fn listen() -> anyhow::Result<Self> {
         let of = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self { interrupt: of(SignalKind::interrupt())?, terminate: of(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: of(SignalKind::interrupt())?,
+            terminate: of(SignalKind::terminate())?,
+        })
     }
 
     /// Returns when one of them arrives.

@@ -20,7 +20,11 @@ use crate::{
 /// Starts it, prints the addresses, waits.
 pub(crate) async fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
     let data = DataDir::open(args.data_dir.as_deref())?;
-    logging::init(LogFormat::Console, &LogTarget::File(&data.log_file()), &args.log_level)?;
+    logging::init(
+        LogFormat::Console,
+        &LogTarget::File(&data.log_file()),
+        &args.log_level,
+    )?;
     let mut stop = StopSignal::listen()?;
     let options = Options {
         env: Env::from_process(),
@@ -59,10 +63,18 @@ fn print_addresses(platform: &Platform, data: &DataDir) -> anyhow::Result<()> {
         .iter()
         .map(|s| {
             let url = s.base_url();
-            vec![s.service().to_string(), format!("{url}/healthz"), format!("{url}/metrics"), s.service().summary().to_owned()]
+            vec![
+                s.service().to_string(),
+                format!("{url}/healthz"),
+                format!("{url}/metrics"),
+                s.service().summary().to_owned(),
+            ]
         })
         .collect();
-    out::line(&out::table(&["service", "health", "metrics", "does"], &rows))?;
+    out::line(&out::table(
+        &["service", "health", "metrics", "does"],
+        &rows,
+    ))?;
     let broker = if platform.broker_is_embedded() {
         "embedded: events that were delivered are gone with this process"
     } else {
@@ -73,13 +85,26 @@ fn print_addresses(platform: &Platform, data: &DataDir) -> anyhow::Result<()> {
         Judges::Sandbox(url) => out::line(&format!(
             "judges:   sandbox at {url}: a heuristic, no AI; its rankings only show that the platform works"
         ))?,
-        Judges::Providers(names) => out::line(&format!("judges:   {} (your API keys; calls cost money)", names.join(", ")))?,
+        Judges::Providers(names) => out::line(&format!(
+            "judges:   {} (your API keys; calls cost money)",
+            names.join(", ")
+        ))?,
     }
-    out::line(&format!("data:     {}{}", data.path().display(), if data.is_temporary() { " (removed at the end)" } else { "" }))?;
+    out::line(&format!(
+        "data:     {}{}",
+        data.path().display(),
+        if data.is_temporary() {
+            " (removed at the end)"
+        } else {
+            ""
+        }
+    ))?;
     out::line(&format!("log:      {}", data.log_file().display()))?;
     out::line(&format!("\ngateway:  {gateway}"))?;
     out::line(&format!("token:    {}", platform.token("teacher", 24)?))?;
-    out::line(&format!("\ntry:      curl -H \"Authorization: Bearer $TOKEN\" {gateway}/v1/batches"))?;
+    out::line(&format!(
+        "\ntry:      curl -H \"Authorization: Bearer $TOKEN\" {gateway}/v1/batches"
+    ))?;
     debug_assert_eq!(platform.services().len(), ServiceId::ALL.len());
     out::line("Ctrl-C stops.")
 }

@@ -2,9 +2,9 @@
 //! unless something failed that someone will want to look at.
 
 use std::{
-    cell::Cell,
     fs,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::Context as _;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 #[derive(Debug)]
 pub(crate) struct DataDir {
     path: PathBuf,
-    temporary: Cell<Option<TempDir>>,
+    temporary: Mutex<Option<TempDir>>,
     is_temporary: bool,
 }
 
@@ -22,15 +22,26 @@ impl DataDir {
     /// Uses `wanted`, or makes a temporary folder.
     pub(crate) fn open(wanted: Option<&Path>) -> anyhow::Result<Self> {
         if let Some(path) = wanted {
-            fs::create_dir_all(path).with_context(|| format!("cannot make the folder {}", path.display()))?;
-            let path = path.canonicalize().with_context(|| format!("cannot use {}", path.display()))?;
-            return Ok(Self { path, temporary: Cell::new(None), is_temporary: false });
+            fs::create_dir_all(path)
+                .with_context(|| format!("cannot make the folder {}", path.display()))?;
+            let path = path
+                .canonicalize()
+                .with_context(|| format!("cannot use {}", path.display()))?;
+            return Ok(Self {
+                path,
+                temporary: Mutex::new(None),
+                is_temporary: false,
+            });
         }
         let folder = tempfile::Builder::new()
             .prefix("huleedu-")
             .tempdir()
             .context("cannot make a temporary folder; give one with --data-dir")?;
-        Ok(Self { path: folder.path().to_owned(), temporary: Cell::new(Some(folder)), is_temporary: true })
+        Ok(Self {
+            path: folder.path().to_owned(),
+            temporary: Mutex::new(Some(folder)),
+            is_temporary: true,
+        })
     }
 
     /// The folder.
@@ -50,7 +61,12 @@ impl DataDir {
 
     /// Something failed: a temporary folder stays, so that stores and log can be looked at.
     pub(crate) fn keep_for_inspection(&self) {
-        if let Some(folder) = self.temporary.take() {
+        if let Some(folder) = self
+            .temporary
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
             drop(folder.keep());
         }
     }

@@ -5,6 +5,8 @@ mod files;
 pub(crate) mod folder;
 mod progress;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use std::{
     num::NonZeroU32,
@@ -15,7 +17,8 @@ use std::{
 use anyhow::{Context as _, anyhow, bail};
 use huleedu_contracts::{
     api::gateway::{BatchStatusBody, ClientRegisterRequest, EssayPhaseStatus, PipelineRequest},
-    ids::BatchId,
+    domain::CourseCode,
+    ids::{BatchId, PipelineName},
     status::BatchClientStatus,
 };
 use huleedu_kit::{
@@ -49,10 +52,17 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) async fn run(args: &AssessArgs) -> anyhow::Result<ExitCode> {
     let found = files::find(&args.folder)?;
     let data = DataDir::open(args.data_dir.as_deref())?;
-    logging::init(LogFormat::Console, &LogTarget::File(&data.log_file()), &args.log_level)?;
+    logging::init(
+        LogFormat::Console,
+        &LogTarget::File(&data.log_file()),
+        &args.log_level,
+    )?;
     let mut stop = StopSignal::listen()?;
     if !found.passed_over.is_empty() {
-        out::note(&format!("passed over, not .txt, .docx or .pdf: {}", found.passed_over.join(", ")));
+        out::note(&format!(
+            "passed over, not .txt, .docx or .pdf: {}",
+            found.passed_over.join(", ")
+        ));
     }
     out::note("starting nine services …");
     let options = Options {
@@ -69,8 +79,12 @@ pub(crate) async fn run(args: &AssessArgs) -> anyhow::Result<ExitCode> {
         () = stop.recv() => return Ok(stopped(&data)),
     };
     match platform.judges() {
-        Judges::Sandbox(_) => out::note("judges: the sandbox, a heuristic and no AI; set an API key for real ones"),
-        Judges::Providers(names) => out::note(&format!("judges: {}, with your API keys", names.join(", "))),
+        Judges::Sandbox(_) => {
+            out::note("judges: the sandbox, a heuristic and no AI; set an API key for real ones")
+        }
+        Judges::Providers(names) => {
+            out::note(&format!("judges: {}, with your API keys", names.join(", ")))
+        }
     }
     let result = tokio::select! {
         result = work(args, &found.essays, &platform, started) => result,
@@ -88,10 +102,19 @@ pub(crate) async fn run(args: &AssessArgs) -> anyhow::Result<ExitCode> {
         report.write_json(path)?;
     }
     if report.events.lost > 0 {
-        return Err(failed(anyhow!("{} events were lost", report.events.lost), &data));
+        return Err(failed(
+            anyhow!("{} events were lost", report.events.lost),
+            &data,
+        ));
     }
     if report.ranking.is_empty() {
-        return Err(failed(anyhow!("the batch ended as {} and ranks nothing", report.batch.status), &data));
+        return Err(failed(
+            anyhow!(
+                "the batch ended as {} and ranks nothing",
+                report.batch.status
+            ),
+            &data,
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -106,30 +129,44 @@ async fn work(
     let audit = Audit::start(platform.bootstrap(), platform.ledger().clone())?;
     let gateway = Gateway::new(platform.gateway_url()?, platform.token("assess", 24)?)?;
     let mut progress = Progress::new();
-    let done = assess(args, essays, &gateway, &mut progress);
-    let body = tokio::time::timeout(args.timeout, done)
-        .await
-        .map_err(|_| anyhow!("the batch did not finish within {} s (--timeout)", args.timeout.as_secs()));
+    let done = async {
+        let (batch, uploaded) = begin(&gateway, essays, args.course, &mut progress).await?;
+        finish(&gateway, &batch, uploaded, &mut progress).await
+    };
+    let body = tokio::time::timeout(args.timeout, done).await.map_err(|_| {
+        anyhow!(
+            "the batch did not finish within {} s (--timeout)",
+            args.timeout.as_secs()
+        )
+    });
     progress.end();
     let body = body??;
     let seconds = started.elapsed().as_secs_f64();
-    let circuits = platform.services().iter().flat_map(|s| s.breakers().snapshots()).collect();
+    let circuits = platform
+        .services()
+        .iter()
+        .flat_map(|s| s.breakers().snapshots())
+        .collect();
     let events = audit.finish(AUDIT_LIMIT).await;
     let report = Report::new(body, seconds, circuits, events);
     Ok(report)
 }
 
-async fn assess(
-    args: &AssessArgs,
-    essays: &[EssayFile],
+/// Registers a batch and uploads its files; answers the batch and how many files it has.
+async fn begin(
     gateway: &Gateway,
+    essays: &[EssayFile],
+    course_code: CourseCode,
     progress: &mut Progress,
-) -> anyhow::Result<BatchStatusBody> {
-    let count = u32::try_from(essays.len()).ok().and_then(NonZeroU32::new).context("too many files")?;
+) -> anyhow::Result<(BatchId, usize)> {
+    let count = u32::try_from(essays.len())
+        .ok()
+        .and_then(NonZeroU32::new)
+        .context("too many files")?;
     let batch = gateway
         .register(&ClientRegisterRequest {
             expected_essay_count: count,
-            course_code: args.course,
+            course_code,
             essay_ids: None,
             student_prompt_ref: None,
             class_id: None,
@@ -141,32 +178,44 @@ async fn assess(
     let mut uploaded = 0;
     for request in files::requests(essays) {
         let total = essays.len() as u64;
-        progress.show(&Step { phase: "uploading", done: uploaded as u64, total });
+        progress.show(&Step {
+            phase: "uploading",
+            done: uploaded as u64,
+            total,
+        });
         let paths: Vec<_> = request.iter().map(|f| f.path.as_path()).collect();
         gateway.upload(&batch, &paths).await?;
         uploaded += request.len();
     }
-    wait_until(gateway, &batch, progress, uploaded, |body| {
-        matches!(body.status, BatchClientStatus::Ready)
-    })
-    .await?;
+    Ok((batch, uploaded))
+}
+
+/// Requests the pipeline as soon as every file has been read, and waits for its end.
+async fn finish(
+    gateway: &Gateway,
+    batch: &BatchId,
+    uploaded: usize,
+    progress: &mut Progress,
+) -> anyhow::Result<BatchStatusBody> {
+    let ready = |body: &BatchStatusBody| matches!(body.status, BatchClientStatus::Ready);
+    wait_until(gateway, batch, progress, uploaded, ready).await?;
     gateway
         .request_pipeline(&PipelineRequest {
             batch_id: batch.clone(),
-            requested_pipeline: "cj_assessment".parse().context("a pipeline's name")?,
+            requested_pipeline: PipelineName::cj_assessment(),
             is_retry: false,
             retry_reason: None,
             prompt_payload: None,
         })
         .await?;
-    let body = wait_until(gateway, &batch, progress, uploaded, |body| {
+    let done = |body: &BatchStatusBody| {
         matches!(
             body.status,
             BatchClientStatus::CompletedSuccessfully | BatchClientStatus::CompletedWithFailures
         )
-    })
-    .await?;
-    settled(gateway, &batch, body).await
+    };
+    let body = wait_until(gateway, batch, progress, uploaded, done).await?;
+    settled(gateway, batch, body).await
 }
 
 /// Waits until the batch is as wanted; a batch that has failed never will be.
@@ -183,7 +232,10 @@ async fn wait_until(
         if wanted(&body) {
             return Ok(body);
         }
-        if matches!(body.status, BatchClientStatus::Failed | BatchClientStatus::Cancelled) {
+        if matches!(
+            body.status,
+            BatchClientStatus::Failed | BatchClientStatus::Cancelled
+        ) {
             bail!("{}", why_failed(&body));
         }
         tokio::time::sleep(POLL).await;
@@ -208,7 +260,11 @@ fn why_failed(body: &BatchStatusBody) -> String {
 }
 
 /// Details such as the number of corrections come by events of their own and may lag a moment.
-async fn settled(gateway: &Gateway, batch: &BatchId, mut body: BatchStatusBody) -> anyhow::Result<BatchStatusBody> {
+async fn settled(
+    gateway: &Gateway,
+    batch: &BatchId,
+    mut body: BatchStatusBody,
+) -> anyhow::Result<BatchStatusBody> {
     let deadline = Instant::now() + SETTLE_LIMIT;
     let complete = |body: &BatchStatusBody| {
         body.details.unavailable.is_empty()
@@ -226,7 +282,10 @@ async fn settled(gateway: &Gateway, batch: &BatchId, mut body: BatchStatusBody) 
 
 fn failed(error: anyhow::Error, data: &DataDir) -> anyhow::Error {
     data.keep_for_inspection();
-    let place = format!("the log is {}, the stores are beside it", data.log_file().display());
+    let place = format!(
+        "the log is {}, the stores are beside it",
+        data.log_file().display()
+    );
     anyhow!("{error:#}\n{place}")
 }
 
@@ -234,7 +293,10 @@ fn stopped(data: &DataDir) -> ExitCode {
     if data.is_temporary() {
         out::note("stopped; nothing is kept");
     } else {
-        out::note(&format!("stopped; the stores are in {}", data.path().display()));
+        out::note(&format!(
+            "stopped; the stores are in {}",
+            data.path().display()
+        ));
     }
     ExitCode::from(130)
 }

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use huleedu_contracts::api::gateway::{BatchStatusDetails, EssayPhaseStatus};
+use huleedu_contracts::{
+    api::gateway::{BatchStatusDetails, EssayPhaseStatus},
+    status::{BatchClientStatus, PhaseName},
+};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::out;
@@ -32,13 +35,29 @@ impl Progress {
     pub(crate) fn new() -> Self {
         let bar = io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(0);
-            let style = ProgressStyle::with_template("{spinner} {msg:24} {wide_bar} {pos}/{len}  {elapsed}")
-                .unwrap_or_else(|_| ProgressStyle::default_bar());
+            let style = ProgressStyle::with_template(
+                "{spinner} {msg:24} {wide_bar} {pos}/{len}  {elapsed}",
+            )
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
             bar.set_style(style);
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
-        Self { bar, phase: String::new(), said: String::new() }
+        Self {
+            bar,
+            phase: String::new(),
+            said: String::new(),
+        }
+    }
+
+    /// Shows nothing, for tests.
+    #[cfg(test)]
+    pub(crate) fn silent() -> Self {
+        Self {
+            bar: Some(ProgressBar::hidden()),
+            phase: String::new(),
+            said: String::new(),
+        }
     }
 
     /// Says where things stand.
@@ -71,18 +90,46 @@ impl Progress {
 /// The phase that the status tells of.
 pub(crate) fn step(details: &BatchStatusDetails, uploaded: usize) -> Step {
     let total = uploaded as u64;
+    let completed = BatchClientStatus::CompletedSuccessfully;
+    if [completed, BatchClientStatus::CompletedWithFailures].contains(&details.overall_status) {
+        return Step {
+            phase: "completed",
+            done: total,
+            total,
+        };
+    }
     let Some(current) = details.current_phase else {
-        let with_text = details.essays.iter().filter(|e| e.filename.is_some()).count() + details.failed_files.len();
-        return Step { phase: "reading files", done: with_text as u64, total };
+        let with_text = details
+            .essays
+            .iter()
+            .filter(|e| e.filename.is_some())
+            .count()
+            + details.failed_files.len();
+        return Step {
+            phase: "reading files",
+            done: with_text as u64,
+            total,
+        };
     };
     let finished = |status: Option<EssayPhaseStatus>| {
-        matches!(status, Some(EssayPhaseStatus::Completed | EssayPhaseStatus::Failed))
+        matches!(
+            status,
+            Some(EssayPhaseStatus::Completed | EssayPhaseStatus::Failed)
+        )
     };
     match current {
-        huleedu_contracts::status::PhaseName::Spellcheck => Step {
+        PhaseName::Spellcheck => Step {
             phase: "checking spelling",
-            done: details.essays.iter().filter(|e| finished(e.spellcheck_status)).count() as u64,
-            total: details.essays.iter().filter(|e| e.filename.is_some()).count() as u64,
+            done: details
+                .essays
+                .iter()
+                .filter(|e| finished(e.spellcheck_status))
+                .count() as u64,
+            total: details
+                .essays
+                .iter()
+                .filter(|e| e.filename.is_some())
+                .count() as u64,
         },
         _ => Step {
             phase: "comparing essays",

@@ -1,6 +1,6 @@
 //! The result: for people as tables, for machines as JSON.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{fs, path::Path};
 
 use anyhow::Context as _;
 use fusebox::Snapshot;
@@ -79,7 +79,10 @@ impl Report {
         let mut failed_files: Vec<_> = details
             .failed_files
             .into_iter()
-            .map(|f| FailedFile { file: f.filename, reason: f.message })
+            .map(|f| FailedFile {
+                file: f.filename,
+                reason: f.message,
+            })
             .collect();
         let mut ranking = Vec::new();
         for essay in details.essays {
@@ -93,8 +96,14 @@ impl Report {
                     comparisons: essay.cj_comparison_count.unwrap_or(0),
                     corrections: essay.spellcheck_correction_count,
                 });
-            } else if let Some(error) = essay.spellcheck_error_detail.or(essay.cj_assessment_error_detail) {
-                failed_files.push(FailedFile { file, reason: error.message });
+            } else if let Some(error) = essay
+                .spellcheck_error_detail
+                .or(essay.cj_assessment_error_detail)
+            {
+                failed_files.push(FailedFile {
+                    file,
+                    reason: error.message,
+                });
             }
         }
         ranking.sort_by(|a, b| (a.rank, &a.file).cmp(&(b.rank, &b.file)));
@@ -105,18 +114,27 @@ impl Report {
                 service_name: s.service_name.to_string(),
                 circuit_name: s.circuit_name.to_string(),
                 state: s.state.to_string(),
-                calls: s.calls.success + s.calls.failure + s.calls.neutral,
-                failures: s.calls.failure,
-                blocked: s.calls.blocked,
+                calls: s.counts.success + s.counts.failure + s.counts.neutral,
+                failures: s.counts.failure,
+                blocked: s.counts.blocked,
             })
             .collect();
         let judges = details
             .judges
             .into_iter()
-            .map(|j| Judge { provider: j.provider, model: j.model, comparisons: j.comparisons, sandbox: j.sandbox })
+            .map(|j| Judge {
+                provider: j.provider,
+                model: j.model,
+                comparisons: j.comparisons,
+                sandbox: j.sandbox,
+            })
             .collect();
         Self {
-            batch: Batch { id: details.batch_id.to_string(), status: body.status.to_string(), seconds },
+            batch: Batch {
+                id: details.batch_id.to_string(),
+                status: body.status.to_string(),
+                seconds,
+            },
             ranking,
             failed_files,
             circuits,
@@ -153,18 +171,38 @@ impl Report {
                 ]
             })
             .collect();
-        let head = ["rank", "file", "score", "std.error", "comparisons", "corrections"];
+        let head = [
+            "rank",
+            "file",
+            "score",
+            "std.error",
+            "comparisons",
+            "corrections",
+        ];
         push(&mut text, &out::table(&head, &rows));
         if !self.failed_files.is_empty() {
-            let rows: Vec<_> =
-                self.failed_files.iter().map(|f| vec![f.file.clone(), f.reason.clone()]).collect();
+            let rows: Vec<_> = self
+                .failed_files
+                .iter()
+                .map(|f| vec![f.file.clone(), f.reason.clone()])
+                .collect();
             push(&mut text, "");
             push(&mut text, &out::table(&["not assessed", "reason"], &rows));
         }
         push(&mut text, "");
         for judge in &self.judges {
-            let note = if judge.sandbox { " (sandbox: a heuristic, no AI)" } else { "" };
-            push(&mut text, &format!("judged by {} {}: {} comparisons{note}", judge.provider, judge.model, judge.comparisons));
+            let note = if judge.sandbox {
+                " (sandbox: a heuristic, no AI)"
+            } else {
+                ""
+            };
+            push(
+                &mut text,
+                &format!(
+                    "judged by {} {}: {} comparisons{note}",
+                    judge.provider, judge.model, judge.comparisons
+                ),
+            );
         }
         push(&mut text, "");
         let rows: Vec<_> = self
@@ -180,7 +218,10 @@ impl Report {
                 ]
             })
             .collect();
-        push(&mut text, &out::table(&["circuit", "state", "calls", "failures", "refused"], &rows));
+        push(
+            &mut text,
+            &out::table(&["circuit", "state", "calls", "failures", "refused"], &rows),
+        );
         let e = &self.events;
         push(&mut text, "");
         push(
@@ -190,13 +231,19 @@ impl Report {
                 e.published, e.delivered, e.waiting, e.lost
             ),
         );
-        push(&mut text, &format!("batch {}: {} in {:.1} s", self.batch.id, self.batch.status, self.batch.seconds));
+        push(
+            &mut text,
+            &format!(
+                "batch {}: {} in {:.1} s",
+                self.batch.id, self.batch.status, self.batch.seconds
+            ),
+        );
         text.pop();
         text
     }
 }
 
 fn push(text: &mut String, line: &str) {
-    // Writing to a String cannot fail.
-    drop(writeln!(text, "{line}"));
+    text.push_str(line);
+    text.push('\n');
 }

@@ -1,0 +1,11 @@
+//! The binary as a user runs it, and the shape of the workspace.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
+
+mod architecture;
+mod assess;
+mod commands;
+mod run;
