@@ -111,5 +111,5 @@ pub(crate) fn request(essay_a: &str, essay_b: &str) -> JudgeRequest {
         ..prompt::Context::default()
     };
     let blocks = prompt::comparison(context, essay_a, essay_b, b"salt of the tests");
-    JudgeRequest::new(prompt::SYSTEM_PROMPT, blocks)
+    JudgeRequest::new(prompt::system(None), blocks)
 }
