@@ -32,7 +32,7 @@ impl Gateway {
     pub(crate) fn new(url: String, token: String) -> anyhow::Result<Self> {
         let http = Client::builder()
             .no_proxy()
-            .timeout(Duration::from_secs(120))
+            .timeout(Duration::from_mins(2))
             .build()
             .context("no HTTP client")?;
         Ok(Self { http, url, token })

@@ -80,17 +80,17 @@ impl Platform {
     pub(crate) async fn start(options: Options) -> anyhow::Result<Self> {
         fs::create_dir_all(&options.data_dir)
             .with_context(|| format!("cannot make the folder {}", options.data_dir.display()))?;
-        let (bootstrap, broker) = match options.env.get("KAFKA_BOOTSTRAP_SERVERS") {
-            Some(servers) => (servers.to_owned(), None),
-            None => {
-                let topics: Vec<_> = Topic::ALL
-                    .iter()
-                    .map(|t| (t.as_str(), PARTITIONS))
-                    .collect();
-                let broker =
-                    EmbeddedBroker::start(&topics).context("the embedded broker did not start")?;
-                (broker.bootstrap_servers().to_owned(), Some(broker))
-            }
+        let (bootstrap, broker) = if let Some(servers) = options.env.get("KAFKA_BOOTSTRAP_SERVERS")
+        {
+            (servers.to_owned(), None)
+        } else {
+            let topics: Vec<_> = Topic::ALL
+                .iter()
+                .map(|t| (t.as_str(), PARTITIONS))
+                .collect();
+            let broker =
+                EmbeddedBroker::start(&topics).context("the embedded broker did not start")?;
+            (broker.bootstrap_servers().to_owned(), Some(broker))
         };
         let sandbox = if options.sandbox || configured_providers(&options.env).is_empty() {
             Some(start_sandbox(options.seed).await?)

@@ -11,6 +11,7 @@ mod tests;
 use std::{
     num::NonZeroU32,
     process::ExitCode,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -33,7 +34,7 @@ use self::{
     report::Report,
 };
 use crate::{
-    audit::Audit,
+    audit::{Audit, Ledger},
     cli::AssessArgs,
     gateway::Gateway,
     out,
@@ -75,15 +76,15 @@ pub(crate) async fn run(args: &AssessArgs) -> anyhow::Result<ExitCode> {
     };
     let started = Instant::now();
     let platform = tokio::select! {
-        started = Platform::start(options) => started.map_err(|e| failed(e, &data))?,
+        started = Platform::start(options) => started.map_err(|e| failed(&e, &data))?,
         () = stop.recv() => return Ok(stopped(&data)),
     };
     match platform.judges() {
         Judges::Sandbox(_) => {
-            out::note("judges: the sandbox, a heuristic and no AI; set an API key for real ones")
+            out::note("judges: the sandbox, a heuristic and no AI; set an API key for real ones");
         }
         Judges::Providers(names) => {
-            out::note(&format!("judges: {}, with your API keys", names.join(", ")))
+            out::note(&format!("judges: {}, with your API keys", names.join(", ")));
         }
     }
     let result = tokio::select! {
@@ -96,20 +97,20 @@ pub(crate) async fn run(args: &AssessArgs) -> anyhow::Result<ExitCode> {
         }
     };
     tokio::select! { () = platform.stop() => {}, () = stop.recv() => {} }
-    let report = result.map_err(|e| failed(e, &data))?;
+    let report = result.map_err(|e| failed(&e, &data))?;
     out::line(&report.to_text())?;
     if let Some(path) = &args.json {
         report.write_json(path)?;
     }
     if report.events.lost > 0 {
         return Err(failed(
-            anyhow!("{} events were lost", report.events.lost),
+            &anyhow!("{} events were lost", report.events.lost),
             &data,
         ));
     }
     if report.ranking.is_empty() {
         return Err(failed(
-            anyhow!(
+            &anyhow!(
                 "the batch ended as {} and ranks nothing",
                 report.batch.status
             ),
@@ -126,7 +127,10 @@ async fn work(
     platform: &Platform,
     started: Instant,
 ) -> anyhow::Result<Report> {
-    let audit = Audit::start(platform.bootstrap(), platform.ledger().clone())?;
+    let audit = Audit::start(
+        platform.bootstrap(),
+        Arc::<Ledger>::clone(platform.ledger()),
+    )?;
     let gateway = Gateway::new(platform.gateway_url()?, platform.token("assess", 24)?)?;
     let mut progress = Progress::new();
     let done = async {
@@ -280,7 +284,7 @@ async fn settled(
     Ok(body)
 }
 
-fn failed(error: anyhow::Error, data: &DataDir) -> anyhow::Error {
+fn failed(error: &anyhow::Error, data: &DataDir) -> anyhow::Error {
     data.keep_for_inspection();
     let place = format!(
         "the log is {}, the stores are beside it",

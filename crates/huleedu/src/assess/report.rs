@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use anyhow::Context as _;
 use fusebox::Snapshot;
-use huleedu_contracts::api::gateway::BatchStatusBody;
+use huleedu_contracts::{api::gateway::BatchStatusBody, bounds::NonNegative};
 use serde::Serialize;
 
 use crate::{audit::EventCounts, out};
@@ -48,6 +48,7 @@ pub(crate) struct FailedFile {
 
 /// One circuit at the end.
 #[derive(Debug, Serialize)]
+#[allow(clippy::struct_field_names, reason = "the names are the JSON's")]
 pub(crate) struct Circuit {
     pub(crate) service_name: String,
     pub(crate) circuit_name: String,
@@ -92,7 +93,7 @@ impl Report {
                     rank: rank.get(),
                     file,
                     score: score.get(),
-                    standard_error: essay.cj_standard_error.map(|v| v.get()),
+                    standard_error: essay.cj_standard_error.map(NonNegative::get),
                     comparisons: essay.cj_comparison_count.unwrap_or(0),
                     corrections: essay.spellcheck_correction_count,
                 });
@@ -111,8 +112,8 @@ impl Report {
         let circuits = snapshots
             .into_iter()
             .map(|s| Circuit {
-                service_name: s.service_name.to_string(),
-                circuit_name: s.circuit_name.to_string(),
+                service_name: s.service_name,
+                circuit_name: s.circuit_name,
                 state: s.state.to_string(),
                 calls: s.counts.success + s.counts.failure + s.counts.neutral,
                 failures: s.counts.failure,

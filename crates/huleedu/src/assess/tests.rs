@@ -1,11 +1,12 @@
 //! A service dies in the middle of a batch: the batch completes after its restart, with the same
 //! ranking, and nothing is lost.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use huleedu_kit::{ServiceId, settings::Env};
 
 use super::*;
+use crate::audit::Ledger;
 
 const LIMIT: Duration = Duration::from_mins(3);
 
@@ -34,7 +35,11 @@ async fn assess_with_a_crash(
     drop(rustls::crypto::ring::default_provider().install_default());
     let folder = DataDir::open(None).unwrap();
     let mut platform = Platform::start(options(&folder)).await.unwrap();
-    let audit = Audit::start(platform.bootstrap(), platform.ledger().clone()).unwrap();
+    let audit = Audit::start(
+        platform.bootstrap(),
+        Arc::<Ledger>::clone(platform.ledger()),
+    )
+    .unwrap();
     let gateway = Gateway::new(
         platform.gateway_url().unwrap(),
         platform.token("t", 1).unwrap(),
@@ -44,13 +49,8 @@ async fn assess_with_a_crash(
     let work = tokio::spawn({
         let (gateway, essays) = (gateway.clone(), essays.clone());
         async move {
-            let (batch, uploaded) = begin(
-                &gateway,
-                &essays,
-                huleedu_contracts::domain::CourseCode::Eng5,
-                &mut Progress::silent(),
-            )
-            .await?;
+            let (batch, uploaded) =
+                begin(&gateway, &essays, CourseCode::Eng5, &mut Progress::silent()).await?;
             BATCH
                 .lock()
                 .await
