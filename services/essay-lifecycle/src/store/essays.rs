@@ -16,6 +16,10 @@ use crate::machine::Cause;
 
 /// A slot with the essay in it, if there is one.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the names of the columns and of the wire"
+)]
 pub(crate) struct Essay {
     pub(crate) batch_id: BatchId,
     pub(crate) essay_id: EssayId,

@@ -278,7 +278,7 @@ async fn batches_that_were_never_registered_make_room_after_a_time() {
     let (one, two) = (Batch::of(1), Batch::of(1));
     platform.send(one.content("a", 1)).await;
     platform.handled().await;
-    // Younger than the file of this event is everything that arrived before its broker took it.
+    // By now the first file has waited for longer than a millisecond.
     platform.send(two.content("b", 2)).await;
     platform.handled().await;
     platform.send(two.registered()).await;

@@ -53,16 +53,44 @@ async fn spellchecked(platform: &Platform, slots: u8) -> (Batch, Vec<EssayProces
 async fn a_batch_goes_through_both_phases() {
     let platform = Platform::start().await;
     let batch = filled(&platform, 2).await;
-    let command = platform.send(batch.spellcheck(inputs(&batch))).await;
+    let survivors = through_spellcheck(&platform, &batch).await;
+    through_judgement(&platform, &batch, survivors).await;
+    assert_eq!(
+        platform.timeline(&batch.essays[0]).await,
+        [
+            EssayStatus::Uploaded,
+            EssayStatus::ReadyForProcessing,
+            EssayStatus::AwaitingSpellcheck,
+            EssayStatus::SpellcheckingInProgress,
+            EssayStatus::SpellcheckedSuccess,
+            EssayStatus::AwaitingCjAssessment,
+            EssayStatus::CjAssessmentSuccess,
+        ]
+    );
+    let essay = platform.essay(&batch.essays[1]).await;
+    assert_eq!(essay.current_status, EssayStatus::CjAssessmentSuccess);
+    assert_eq!(essay.batch_id, Some(batch.id.clone()));
+    assert_eq!(
+        essay.storage_references[&ContentType::CorrectedText],
+        corrected(2)
+    );
+    assert!(essay.processing_progress.values().all(|done| *done));
+}
+
+async fn through_spellcheck(platform: &Platform, batch: &Batch) -> Vec<EssayProcessingInputRefV1> {
+    let command = platform.send(batch.spellcheck(inputs(batch))).await;
     let requests = platform.received::<SpellRequest>(2).await;
     for request in &requests {
         let n = batch
             .essays
             .iter()
             .position(|id| *id == request.entity_id)
-            .unwrap();
+            .expect("asked for and given");
         assert_eq!(request.parent_id, batch.id);
-        assert_eq!(request.text_storage_id, text(u8::try_from(n).unwrap() + 1));
+        assert_eq!(
+            request.text_storage_id,
+            text(u8::try_from(n).expect("asked for and given") + 1)
+        );
         assert_eq!(request.status, EssayStatus::AwaitingSpellcheck);
         assert_eq!(request.language, "en");
     }
@@ -116,9 +144,15 @@ async fn a_batch_goes_through_both_phases() {
     assert_eq!(shown, [Some(4), Some(6)]);
     assert_eq!(view.essays[1].corrected_text_storage_id, Some(corrected(2)));
 
-    platform
-        .send(batch.judgement(outcome.processed_essays))
-        .await;
+    outcome.processed_essays
+}
+
+async fn through_judgement(
+    platform: &Platform,
+    batch: &Batch,
+    survivors: Vec<EssayProcessingInputRefV1>,
+) {
+    platform.send(batch.judgement(survivors)).await;
     let request = platform.received::<CjRequest>(1).await.remove(0);
     let judged: Vec<_> = request
         .essays_for_cj
@@ -131,8 +165,11 @@ async fn a_batch_goes_through_both_phases() {
         Some(metrics(6))
     );
     assert_eq!(request.user_id, "teacher", "from the registration");
-    assert_eq!(request.org_id.unwrap(), "school");
-    assert_eq!(request.assignment_id.unwrap(), "assignment");
+    assert_eq!(request.org_id.expect("asked for and given"), "school");
+    assert_eq!(
+        request.assignment_id.expect("asked for and given"),
+        "assignment"
+    );
     assert_eq!(
         platform.states(&batch.id).await,
         [EssayStatus::AwaitingCjAssessment; 2]
@@ -144,28 +181,6 @@ async fn a_batch_goes_through_both_phases() {
     assert_eq!(outcome.phase_status, PhaseStatus::CompletedSuccessfully);
     assert_eq!(outcome.processed_essays[0].text_storage_id, corrected(1));
     assert!((platform.batch(&batch.id).await.completion_percentage.get() - 100.0).abs() < 1e-9);
-
-    use EssayStatus as S;
-    assert_eq!(
-        platform.timeline(&batch.essays[0]).await,
-        [
-            S::Uploaded,
-            S::ReadyForProcessing,
-            S::AwaitingSpellcheck,
-            S::SpellcheckingInProgress,
-            S::SpellcheckedSuccess,
-            S::AwaitingCjAssessment,
-            S::CjAssessmentSuccess,
-        ]
-    );
-    let essay = platform.essay(&batch.essays[1]).await;
-    assert_eq!(essay.current_status, S::CjAssessmentSuccess);
-    assert_eq!(essay.batch_id, Some(batch.id.clone()));
-    assert_eq!(
-        essay.storage_references[&ContentType::CorrectedText],
-        corrected(2)
-    );
-    assert!(essay.processing_progress.values().all(|done| *done));
 }
 
 #[tokio::test]

@@ -1,4 +1,7 @@
 //! One service on one embedded broker, and what it was sent, has handled and has published.
+//!
+//! The store is a SQLite file. With `TEST_POSTGRES_URL` (a server on which databases may be made,
+//! `postgres://user@host:port`) it is a new PostgreSQL database per test.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -24,10 +27,11 @@ use serde::de::DeserializeOwned;
 use sqlx::Row as _;
 
 /// Generous: the suite shares two cores with whatever else runs.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_mins(1);
 
 pub(crate) struct Platform {
-    broker: EmbeddedBroker,
+    /// Never ends: a consumer that is closed without its broker waits for it.
+    broker: &'static EmbeddedBroker,
     folder: tempfile::TempDir,
     env: Env,
     service: Option<RunningService>,
@@ -40,13 +44,18 @@ impl Platform {
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(Env) -> Env) -> Self {
-        let broker = embedded_broker().expect("the embedded broker starts");
+        let broker: &EmbeddedBroker = Box::leak(Box::new(
+            embedded_broker().expect("the embedded broker starts"),
+        ));
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let env = change(service_env(
+        let mut env = change(service_env(
             SERVICE,
             broker.bootstrap_servers(),
             folder.path(),
         ));
+        if let Ok(server) = std::env::var("TEST_POSTGRES_URL") {
+            env = env.with("DATABASE_URL", postgres_database(&server).await);
+        }
         let mut platform = Self {
             broker,
             folder,
@@ -216,4 +225,19 @@ impl Platform {
 
 pub(crate) fn envelope<T: Event>(data: T) -> EventEnvelope<T> {
     EventEnvelope::new("test", CorrelationId::random(), Timestamp::now(), data)
+}
+
+async fn postgres_database(server: &str) -> String {
+    sqlx::any::install_default_drivers();
+    let name = format!("els_{}", BatchId::random().as_str().replace('-', ""));
+    let pool = sqlx::AnyPool::connect(&format!("{server}/postgres"))
+        .await
+        .expect("the server");
+    // The name is made of a UUID's digits.
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
+        .execute(&pool)
+        .await
+        .expect("a new database");
+    pool.close().await;
+    format!("{server}/{name}")
 }
