@@ -42,29 +42,30 @@ impl Judges {
     ///
     /// A provider that the request names is asked first; the others still stand in for it. A model
     /// belongs to the provider that is asked first. A provider that is not configured is passed
-    /// over.
+    /// over, together with its model.
     pub(crate) fn for_request(
         &self,
         overrides: Option<&LLMConfigOverrides>,
     ) -> (Failover, Option<ModelChoice>) {
         let mut clients = self.clients.clone();
         let wanted = overrides.and_then(|overrides| overrides.provider_override.as_deref());
+        let mut model = overrides.and_then(|overrides| overrides.model_override.clone());
         if let Some(wanted) = wanted {
             let place = wanted.parse::<Provider>().ok().and_then(|wanted| {
                 clients
                     .iter()
                     .position(|client| client.provider() == wanted)
             });
-            match place {
-                Some(place) => {
-                    let first = clients.remove(place);
-                    clients.insert(0, first);
-                }
-                None => tracing::warn!(wanted, "a request names a provider that is not configured"),
+            if let Some(place) = place {
+                let first = clients.remove(place);
+                clients.insert(0, first);
+            } else {
+                tracing::warn!(wanted, "a request names a provider that is not configured");
+                // Its model is no model of another provider.
+                model = None;
             }
         }
-        let model = overrides
-            .and_then(|overrides| overrides.model_override.clone())
+        let model = model
             .zip(clients.first())
             .map(|(model, first)| ModelChoice {
                 provider: first.provider(),

@@ -66,10 +66,8 @@ pub struct ProviderSettings {
 
 /// Reads them; also used to show the effective settings.
 pub fn load_settings(reader: &mut SettingsReader<'_>) -> Settings {
-    let content = format!("http://127.0.0.1:{}", ServiceId::Content.default_port());
-    let content = content.parse().expect("an address and a port make a URL");
     Settings {
-        content_url: reader.get("CONTENT_SERVICE_URL", content, "base URL of the Content Service"),
+        content_url: reader.get("CONTENT_SERVICE_URL", local(ServiceId::Content), "base URL of the Content Service"),
         content_timeout: reader.get(
             "CONTENT_SERVICE_TIMEOUT_SECONDS",
             Duration::from_secs(10),
@@ -125,6 +123,12 @@ pub fn load_settings(reader: &mut SettingsReader<'_>) -> Settings {
         ),
         providers: providers(reader),
     }
+}
+
+/// The base URL of a service that runs on this machine with its default port.
+fn local(service: ServiceId) -> Url {
+    let url = format!("http://127.0.0.1:{}", service.default_port());
+    url.parse().expect("an address and a port make a URL")
 }
 
 struct Names {

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use fusebox::backoff::Backoff;
 use fusebox_llm::{Failover, FailoverError, JudgeRequest, ModelChoice, PromptBlock, prompt};
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
-use huleedu_contracts::events::cj::LLMConfigOverrides;
+use huleedu_contracts::{bounds::Temperature, events::cj::LLMConfigOverrides};
 use sha2::{Digest, Sha256};
 
 use super::{Engine, Obstacle, Step};
@@ -149,7 +149,7 @@ impl Engine {
         request.temperature = Some(
             overrides
                 .temperature_override
-                .map_or(self.settings.temperature, |temperature| temperature.get()),
+                .map_or(self.settings.temperature, Temperature::get),
         );
         request.max_tokens = overrides
             .max_tokens_override

@@ -37,9 +37,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Longest wait for anything in these tests.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_mins(1);
 
-type Texts = Arc<Mutex<HashMap<String, String>>>;
+/// What the Content Service holds, and whether it is away.
+type Texts = Arc<Mutex<(HashMap<String, String>, bool)>>;
 
 /// Everything but the service itself.
 pub(crate) struct Platform {
@@ -111,7 +112,7 @@ impl Platform {
         id.copy_from_slice(&Sha256::digest(text.as_bytes())[..16]);
         let id = StorageId::from_bytes(id);
         let mut texts = self.texts.lock().expect("no test panics with the lock");
-        texts.insert(id.as_str().to_owned(), text.to_owned());
+        texts.0.insert(id.as_str().to_owned(), text.to_owned());
         id
     }
 
@@ -164,6 +165,11 @@ impl Platform {
             Topic::ResourceConsumption,
         ];
         TopicReader::new(self.broker.bootstrap_servers(), &topics).expect("a reader")
+    }
+
+    /// Lets the Content Service be away, or come back.
+    pub(crate) fn content_is_away(&self, away: bool) {
+        self.texts.lock().expect("no test panics with the lock").1 = away;
     }
 
     pub(crate) async fn set_fault(&self, fault: &Fault) {
@@ -269,7 +275,10 @@ async fn content_text(
     Path(id): Path<String>,
 ) -> Result<String, StatusCode> {
     let texts = texts.lock().expect("no test panics with the lock");
-    texts.get(&id).cloned().ok_or(StatusCode::NOT_FOUND)
+    if texts.1 {
+        return Err(StatusCode::SERVICE_UNAVAILABLE);
+    }
+    texts.0.get(&id).cloned().ok_or(StatusCode::NOT_FOUND)
 }
 
 async fn listen() -> (TcpListener, SocketAddr) {

@@ -11,7 +11,7 @@ use huleedu_contracts::{
     api::cj::BatchResultsResponse,
     bounds::Temperature,
     events::cj::{ELS_CJAssessmentRequestV1, LLMConfigOverrides},
-    ids::{EssayId, StorageId},
+    ids::{EssayId, LetterGrade, StorageId},
     status::CjBatchStatus,
     topics::Topic,
 };
@@ -96,7 +96,7 @@ async fn a_batch_is_ranked_and_everybody_is_told() {
     for essay in &done.essays {
         assert!(essay.error.is_none() && essay.standard_error.expect("an error").get() > 0.0);
         assert_eq!(
-            essay.letter_grade.as_ref().map(|grade| grade.as_str()),
+            essay.letter_grade.as_ref().map(LetterGrade::as_str),
             Some("U")
         );
     }
@@ -211,9 +211,10 @@ async fn comparisons_wait_while_all_providers_are_away() {
                 .expect("the circuit is registered");
             breaker.snapshot().counts.blocked > 0
         });
-        match open {
-            true => results(&service, &request.entity_id).await,
-            false => None,
+        if open {
+            results(&service, &request.entity_id).await
+        } else {
+            None
         }
     })
     .await
@@ -299,6 +300,36 @@ async fn an_essay_without_a_text_fails_alone_and_says_why() {
     );
     let failed = summary["failed_essay_ids"].as_array().expect("a list");
     assert!(failed.contains(&json!(lost.as_str())) && failed.contains(&json!(blank.as_str())));
+    service.stop().await.expect("an orderly end");
+}
+
+/// An outage of the Content Service is nobody's fault: the batch waits, and no essay is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_waits_while_the_content_service_is_away() {
+    let platform = Platform::with_sandbox(judges()).await;
+    let service = platform.start().await;
+    platform.content_is_away(true);
+    let request = platform.request(&texts(4)).await;
+    let breaker = service
+        .breakers()
+        .get("cj_assessment.content_client")
+        .expect("registered");
+    let away = huleedu_kit::testing::eventually("the circuit opens", LIMIT, || async {
+        match breaker.snapshot().counts.blocked {
+            0 => None,
+            _ => results(&service, &request.entity_id).await,
+        }
+    })
+    .await
+    .expect("in time");
+    assert_eq!(away.status, CjBatchStatus::FetchingContent);
+    platform.content_is_away(false);
+    let done = ended(&service, &request.entity_id).await;
+    assert!(
+        done.essays
+            .iter()
+            .all(|essay| essay.rank.is_some() && essay.error.is_none())
+    );
     service.stop().await.expect("an orderly end");
 }
 
