@@ -5,8 +5,8 @@
 //! field of every answer, and in every justification.
 //!
 //! # How it judges
-//! Each text gets a quality from 0 to about 13, a weighted sum of the features described in
-//! [`features`](self) below. The first text wins with the probability that Bradley and Terry give
+//! Each text gets a quality from 0 to 13, the weighted sum of the features in the table
+//! below. The first text wins with the probability that Bradley and Terry give
 //! to the difference of the two qualities; the draw comes from a hash of the seed and both texts.
 //! So a verdict depends on the two texts, their order and the seed, and on nothing else: not on
 //! time, provider, model, or what was asked before. What else the prompt says has no influence.
