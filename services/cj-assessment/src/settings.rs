@@ -108,7 +108,7 @@ pub fn load_settings(reader: &mut SettingsReader<'_>) -> Settings {
             Duration::from_secs(15),
             "longest wait before parked comparisons are tried again, in seconds",
         ),
-        seed: reader.get("CJ_SEED", 0_u64, "seed of the choice of pairs"),
+        seed: reader.get("PAIRING_SEED", 0_u64, "seed of the choice of pairs"),
         temperature: reader.get_in(
             "LLM_TEMPERATURE",
             0.0,
