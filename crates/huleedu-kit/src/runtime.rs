@@ -18,7 +18,7 @@ use tracing::{Instrument as _, error, info, info_span};
 
 use crate::{
     consumer::{self, ConsumerOptions, EventHandler, chain},
-    http::{Health, standard_routes, with_middleware},
+    http::{CuttableListener, Health, standard_routes, with_middleware},
     metrics::Metrics,
     providers::{self, WiringError},
     service::ServiceId,
@@ -270,6 +270,8 @@ impl ServiceCore {
             ..
         } = self;
         let stop = shutdown.clone();
+        let cut = CancellationToken::new();
+        let listener = CuttableListener::new(listener, cut.clone());
         let span = info_span!("service", service = service.name(), task = "http");
         tasks.spawn(
             async move {
@@ -299,6 +301,7 @@ impl ServiceCore {
             store,
             drainer,
             shutdown,
+            cut,
             end,
             supervisor,
         }
@@ -366,6 +369,7 @@ pub struct RunningService {
     store: Store,
     drainer: DrainerHandle,
     shutdown: CancellationToken,
+    cut: CancellationToken,
     end: watch::Receiver<Option<Result<(), String>>>,
     supervisor: tokio::task::JoinHandle<()>,
 }
@@ -435,6 +439,7 @@ impl RunningService {
 
     /// Ends everything at once, wherever it is, as a crash would. For drills and tests.
     pub async fn kill(self) {
+        self.cut.cancel();
         self.supervisor.abort();
         // The supervisor owns every task; awaiting it waits until they are gone.
         drop(self.supervisor.await);

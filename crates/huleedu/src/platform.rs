@@ -131,7 +131,7 @@ impl Platform {
             }
         }
         if let Some(sandbox) = &sandbox {
-            common = with_sandbox(common, &sandbox.url);
+            common = common.with("LLM_SANDBOX_URL", &sandbox.url);
         }
         common = common.with_default(
             "CJ_ASSESSMENT_SERVICE_PAIRING_SEED",
@@ -329,19 +329,6 @@ fn configured_providers(env: &Env) -> Vec<&'static str> {
                 .is_some()
         })
         .collect()
-}
-
-/// Points all four providers at the sandbox.
-fn with_sandbox(mut env: Env, url: &str) -> Env {
-    for provider in PROVIDERS {
-        env = env
-            .with(
-                format!("CJ_ASSESSMENT_SERVICE_{provider}_API_KEY"),
-                "sandbox",
-            )
-            .with(format!("CJ_ASSESSMENT_SERVICE_{provider}_BASE_URL"), url);
-    }
-    env
 }
 
 async fn start_sandbox(seed: u64) -> anyhow::Result<SandboxServer> {

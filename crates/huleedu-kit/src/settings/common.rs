@@ -108,10 +108,11 @@ pub struct CircuitDefaults {
     failures: u32,
     recovery: Duration,
     successes: u32,
+    rule: TripRule,
 }
 
 macro_rules! circuit {
-    ($prefix:literal, $of:literal, $failures:literal, $recovery:literal, $successes:literal) => {
+    ($prefix:literal, $of:literal, $failures:literal, $recovery:literal, $successes:literal, $rule:ident) => {
         Self {
             names: [
                 concat!($prefix, "_CIRCUIT_BREAKER_FAILURE_THRESHOLD"),
@@ -135,27 +136,29 @@ macro_rules! circuit {
             failures: $failures,
             recovery: Duration::from_secs($recovery),
             successes: $successes,
+            rule: TripRule::$rule,
         }
     };
 }
 
 impl CircuitDefaults {
     /// Batch Orchestrator to Batch Conductor.
-    pub const BCS: Self = circuit!("BCS", "Batch Conductor calls", 5, 60, 2);
-    /// Publishing to Kafka.
-    pub const KAFKA: Self = circuit!("KAFKA", "Kafka publishing", 10, 30, 3);
+    pub const BCS: Self = circuit!("BCS", "Batch Conductor calls", 5, 60, 2, Rate);
+    /// Publishing to Kafka. It judges progress, not calls: no share of successes from before an
+    /// outage may delay its opening, so the rule is consecutive.
+    pub const KAFKA: Self = circuit!("KAFKA", "Kafka publishing", 10, 30, 3, Consecutive);
     /// Calls of the Content Service.
-    pub const CONTENT: Self = circuit!("CONTENT", "Content Service calls", 3, 30, 2);
+    pub const CONTENT: Self = circuit!("CONTENT", "Content Service calls", 3, 30, 2, Rate);
     /// Calls of other services over HTTP.
-    pub const HTTP: Self = circuit!("HTTP", "calls of other services", 5, 60, 2);
+    pub const HTTP: Self = circuit!("HTTP", "calls of other services", 5, 60, 2, Rate);
     /// Anthropic.
-    pub const ANTHROPIC: Self = circuit!("ANTHROPIC", "Anthropic calls", 3, 120, 2);
+    pub const ANTHROPIC: Self = circuit!("ANTHROPIC", "Anthropic calls", 3, 120, 2, Rate);
     /// OpenAI.
-    pub const OPENAI: Self = circuit!("OPENAI", "OpenAI calls", 3, 120, 2);
+    pub const OPENAI: Self = circuit!("OPENAI", "OpenAI calls", 3, 120, 2, Rate);
     /// Google.
-    pub const GOOGLE: Self = circuit!("GOOGLE", "Google calls", 3, 120, 2);
+    pub const GOOGLE: Self = circuit!("GOOGLE", "Google calls", 3, 120, 2, Rate);
     /// OpenRouter.
-    pub const OPENROUTER: Self = circuit!("OPENROUTER", "OpenRouter calls", 3, 120, 2);
+    pub const OPENROUTER: Self = circuit!("OPENROUTER", "OpenRouter calls", 3, 120, 2, Rate);
 }
 
 /// Reads the settings of one circuit.
@@ -164,7 +167,7 @@ pub fn circuit_config(r: &mut SettingsReader<'_>, of: CircuitDefaults) -> Breake
     let failures = r.get_in(failures, of.failures, 1..=1_000_000, of.meanings[0]);
     let recovery = r.get(recovery, of.recovery, of.meanings[1]);
     let successes = r.get_in(successes, of.successes, 1..=10_000, of.meanings[2]);
-    let rule = r.get(rule, TripRule::Rate, of.meanings[3]);
+    let rule = r.get(rule, of.rule, of.meanings[3]);
     let config = BreakerConfig::default()
         .with_failure_threshold(failures)
         .with_recovery_timeout(recovery)

@@ -226,3 +226,26 @@ fn circuits_have_the_missions_names_and_numbers() {
     assert_eq!(config.failure_threshold, 7);
     assert_eq!(config.recovery_timeout, Duration::from_millis(500));
 }
+
+#[tokio::test]
+async fn a_killed_service_cuts_its_connections_and_another_takes_its_place() {
+    // A connection that was kept alive used to go on reaching the dead service, which answered
+    // 500 from its closed store for ever.
+    let folder = tempfile::tempdir().unwrap();
+    let service = start(&folder).await;
+    let (http, address) = (http_client(), service.address());
+    let url = format!("http://{address}/healthz");
+    assert_eq!(http.get(&url).send().await.unwrap().status(), 200);
+    service.kill().await;
+    assert!(http.get(&url).send().await.is_err());
+    let env = service_env(ServiceId::Content, "127.0.0.1:1", folder.path())
+        .with("HTTP_PORT", address.port().to_string());
+    let input = ServiceInput::new(env);
+    let (common, ()) = runtime::load_settings(ServiceId::Content, &input.env, |_| ()).unwrap();
+    let core = ServiceCore::build(ServiceId::Content, common, input, &[])
+        .await
+        .unwrap();
+    let service = core.launch(Router::new());
+    assert_eq!(http.get(&url).send().await.unwrap().status(), 200);
+    service.stop().await.unwrap();
+}

@@ -273,8 +273,9 @@ async fn settled(
     let complete = |body: &BatchStatusBody| {
         body.details.unavailable.is_empty()
             && body.details.essays.iter().all(|essay| {
-                essay.spellcheck_status != Some(EssayPhaseStatus::Completed)
-                    || essay.spellcheck_correction_count.is_some()
+                let done = |status| status == Some(EssayPhaseStatus::Completed);
+                (!done(essay.spellcheck_status) || essay.spellcheck_correction_count.is_some())
+                    && (!done(essay.cj_assessment_status) || essay.cj_rank.is_some())
             })
     };
     while !complete(&body) && Instant::now() < deadline {

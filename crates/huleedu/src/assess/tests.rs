@@ -83,6 +83,11 @@ async fn assess_with_a_crash(
         .unwrap();
     let counts = audit.finish(AUDIT_LIMIT).await;
     platform.stop().await;
+    assert!(
+        body.details.essays.iter().all(|e| e.cj_rank.is_some()),
+        "{victim:?} died; not ranked: {:#?}",
+        body.details
+    );
     let ranking = body
         .details
         .essays
