@@ -11,6 +11,8 @@ use rdkafka::{
     producer::{FutureProducer, FutureRecord},
 };
 
+use sqlx::Connection as _;
+
 use crate::{service::ServiceId, settings::Env};
 
 /// An embedded broker with every topic of the platform.
@@ -30,14 +32,59 @@ pub fn http_client() -> reqwest::Client {
 }
 
 /// An environment for one service: this broker, its own SQLite file in `folder`.
+///
+/// With `TEST_POSTGRES_URL` (a server on which databases may be made,
+/// `postgres://user:password@host:port`) it is a PostgreSQL database instead, one per service and
+/// folder; the server is thrown away afterwards, not the database.
+///
+/// # Panics
+/// When the PostgreSQL server does not make the database.
 pub fn service_env(service: ServiceId, bootstrap: &str, folder: &std::path::Path) -> Env {
+    let database_url = match std::env::var("TEST_POSTGRES_URL") {
+        Ok(server) => postgres_database(server, service, folder),
+        Err(_) => format!("sqlite://{}/{}.db", folder.display(), service.slug()),
+    };
     Env::empty()
         .with("KAFKA_BOOTSTRAP_SERVERS", bootstrap)
-        .with(
-            "DATABASE_URL",
-            format!("sqlite://{}/{}.db", folder.display(), service.slug()),
-        )
+        .with("DATABASE_URL", database_url)
         .with("HTTP_PORT", "0")
+}
+
+/// The URL of the database of `service` and `folder`, which is made when it is not there yet.
+fn postgres_database(server: String, service: ServiceId, folder: &std::path::Path) -> String {
+    // The same folder must lead to the same database: that is what a restart finds again.
+    let place = uuid::Uuid::new_v5(
+        &uuid::Uuid::NAMESPACE_OID,
+        folder.as_os_str().as_encoded_bytes(),
+    );
+    let database = format!("{}_{}", service.name(), place.simple());
+    let url = format!("{server}/{database}");
+    let make = async move {
+        sqlx::any::install_default_drivers();
+        let mut conn = sqlx::AnyConnection::connect(&format!("{server}/postgres")).await?;
+        let there = sqlx::query("SELECT 1 FROM pg_database WHERE datname = $1")
+            .bind(database.as_str())
+            .fetch_optional(&mut conn)
+            .await?;
+        if there.is_none() {
+            // Names of services are words, the rest are hexadecimal digits.
+            let sql = sqlx::AssertSqlSafe(format!("CREATE DATABASE {database}"));
+            sqlx::raw_sql(sql).execute(&mut conn).await?;
+        }
+        Ok::<(), sqlx::Error>(())
+    };
+    // A thread of its own: the caller may be inside a runtime, which must not be blocked on.
+    std::thread::spawn(|| {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(sqlx::Error::Io)?
+            .block_on(make)
+    })
+    .join()
+    .expect("the thread neither panics nor is it killed")
+    .expect("the PostgreSQL server of TEST_POSTGRES_URL makes a database");
+    url
 }
 
 /// Asks `condition` again and again until it answers `Some`, at most for `limit`.

@@ -1,4 +1,4 @@
-//! Transactions, inbox and outbox on a real SQLite file.
+//! Transactions, inbox and outbox on a real database.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,6 +7,7 @@ use huleedu_contracts::{events::Event as _, ids::EventId, topics::Topic};
 use huleedu_kit::{
     CallContext, ServiceId,
     store::{Migration, OutboxBacklog, PublishObserver, Store, StoreError, StoreOptions},
+    testing::service_env,
 };
 
 use crate::flow::{Sample, sample};
@@ -32,13 +33,15 @@ async fn open(
     limit: u64,
     told: &Arc<Told>,
 ) -> Result<Store, StoreError> {
+    let service = ServiceId::EssayLifecycle;
+    let env = service_env(service, "", folder.path());
     let options = StoreOptions {
-        url: format!("sqlite://{}/s.db", folder.path().display()),
+        url: env.get("DATABASE_URL").unwrap().to_owned(),
         max_connections: 4,
         outbox_limit: limit,
         observer: Arc::<Told>::clone(told),
     };
-    Store::open(ServiceId::EssayLifecycle, options, OWN).await
+    Store::open(service, options, OWN).await
 }
 
 #[tokio::test]
