@@ -12,7 +12,7 @@ use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric as _},
     metrics::{
-        counter::Counter,
+        counter::{ConstCounter, Counter},
         family::Family,
         gauge::ConstGauge,
         histogram::{Histogram, exponential_buckets},
@@ -201,6 +201,23 @@ impl Default for ConsumerMetrics {
 }
 
 impl ConsumerMetrics {
+    /// Makes the series of a topic that is listened to, so that a first failure is an increase from
+    /// zero and not a series that begins with one.
+    pub(crate) fn declare(&self, topic: &str) {
+        use EventResult::{applied, dead, duplicate, retried};
+        for result in [applied, duplicate, retried, dead] {
+            let labels = EventLabels {
+                topic: topic.to_owned(),
+                result,
+            };
+            drop(self.events.get_or_create(&labels));
+        }
+        let labels = TopicLabels {
+            topic: topic.to_owned(),
+        };
+        drop(self.duration.get_or_create(&labels));
+    }
+
     pub(crate) fn count(&self, topic: &str, result: EventResult) {
         self.events
             .get_or_create(&EventLabels {
@@ -241,24 +258,27 @@ impl Collector for QueueCollector {
             (
                 "circuit_breaker_fallback_queue_size",
                 "Events that wait for Kafka",
-                whole(stats.waiting),
+                stats.waiting,
             ),
             (
                 "outbox_dead_events",
                 "Events that Kafka refused for good",
-                whole(stats.dead),
-            ),
-            (
-                "outbox_delivered_events",
-                "Events acknowledged by Kafka since start",
-                whole(stats.delivered),
+                stats.dead,
             ),
         ];
         for (name, help, value) in gauges {
-            let gauge = ConstGauge::new(value);
+            let gauge = ConstGauge::new(whole(value));
             let mut metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
             gauge.encode(metric.encode_family(&labels)?)?;
         }
+        let delivered = ConstCounter::new(stats.delivered);
+        let mut metric = encoder.encode_descriptor(
+            "outbox_delivered_events",
+            "Events that Kafka has acknowledged",
+            None,
+            delivered.metric_type(),
+        )?;
+        delivered.encode(metric.encode_family(&labels)?)?;
         Ok(())
     }
 }

@@ -6,7 +6,9 @@ use std::{sync::Arc, time::Duration};
 
 use fusebox::{BreakerConfig, CircuitBreaker, Registry, RegistryError};
 use fusebox_http::{BuildError, HttpClient};
-use fusebox_kafka::{Drainer, DrainerConfig, KafkaProducerConfig, RdKafkaBroker, SendError};
+use fusebox_kafka::{
+    Drainer, DrainerConfig, EventBus, KafkaProducerConfig, RdKafkaBroker, SendError,
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use thiserror::Error;
 use url::Url;
@@ -15,7 +17,7 @@ use crate::{
     clients::{ContentClient, HttpContentClient},
     context::{CORRELATION_HEADER, CallContext, TRACEPARENT_HEADER},
     service::ServiceId,
-    settings::CommonSettings,
+    settings::{CommonSettings, KafkaSettings},
     store::{OutboxBacklog, OutboxBus, Store},
 };
 
@@ -56,6 +58,11 @@ pub fn provide_circuit(
     let breaker = registry.register(format!("{}.{what}", service.name()), config)?;
     breaker.on_event(|event| tracing::warn!(?event, "circuit changed"));
     Ok(breaker)
+}
+
+/// The bus of a service: an event is safe when publishing returns.
+pub fn provide_kafka_bus(store: &Store) -> Arc<dyn EventBus> {
+    Arc::new(OutboxBus::new(store.clone()))
 }
 
 /// A client of `base_url` behind the circuit `{service}.{what}`; correlation id and trace of the
@@ -106,24 +113,24 @@ pub(crate) fn kafka_circuit_name(service: ServiceId) -> String {
     format!("{}.kafka_producer", service.name())
 }
 
-/// The bus of a service and the drainer that feeds Kafka from its outbox.
+/// The drainer that feeds Kafka from a service's outbox.
 ///
 /// # Errors
 /// When the circuit or the producer cannot be made.
-pub fn provide_kafka_bus(
+pub fn provide_kafka_drainer(
     registry: &Registry,
     service: ServiceId,
-    settings: &CommonSettings,
+    settings: &KafkaSettings,
     store: &Store,
-) -> Result<(OutboxBus, Drainer), WiringError> {
+) -> Result<Drainer, WiringError> {
     let breaker = provide_circuit(
         registry,
         service,
         "kafka_producer",
-        settings.kafka_circuit.clone(),
+        settings.circuit.clone(),
     )?;
     let broker = RdKafkaBroker::new(KafkaProducerConfig::new(
-        settings.kafka_bootstrap_servers.clone(),
+        settings.bootstrap_servers.clone(),
         service.name(),
     ))?;
     let backlog = Arc::new(OutboxBacklog::new(store.clone()));
@@ -132,7 +139,7 @@ pub fn provide_kafka_bus(
     let observer = Arc::clone(store.observer());
     handle.on_delivered(move |record| observer.delivered(record.event_id.into(), &record.topic));
     store.attach_drainer(handle);
-    Ok((OutboxBus::new(store.clone()), drainer))
+    Ok(drainer)
 }
 
 fn add_context(headers: &mut HeaderMap) {

@@ -9,7 +9,7 @@ use std::{error::Error, future::Future, net::SocketAddr, sync::Arc, time::Durati
 
 use axum::Router;
 use fusebox::Registry;
-use fusebox_kafka::DrainerHandle;
+use fusebox_kafka::{Drainer, DrainerHandle, EventBus};
 use huleedu_contracts::topics::Topic;
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
@@ -23,7 +23,7 @@ use crate::{
     providers::{self, WiringError},
     service::ServiceId,
     settings::{CommonSettings, Env, SettingsError, SettingsReader},
-    store::{Migration, NoObserver, OutboxBus, PublishObserver, Store, StoreError, StoreOptions},
+    store::{Migration, NoObserver, PublishObserver, Store, StoreError, StoreOptions},
 };
 
 /// What a service is started with.
@@ -90,15 +90,14 @@ pub enum StartError {
 }
 
 /// Everything the kit provides to one service while it is being put together.
-#[derive(Debug)]
 pub struct ServiceCore {
     service: ServiceId,
     settings: CommonSettings,
     breakers: Registry,
     metrics: Metrics,
     store: Store,
-    bus: OutboxBus,
-    drainer: DrainerHandle,
+    bus: Arc<dyn EventBus>,
+    drainer: Option<DrainerHandle>,
     shutdown: CancellationToken,
     listener: TcpListener,
     address: SocketAddr,
@@ -113,6 +112,15 @@ struct TaskError {
     task: &'static str,
     #[source]
     source: Box<dyn Error + Send + Sync>,
+}
+
+impl std::fmt::Debug for ServiceCore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServiceCore")
+            .field("service", &self.service)
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ServiceCore {
@@ -140,34 +148,46 @@ impl ServiceCore {
         let options = StoreOptions {
             url: settings.database_url.clone(),
             max_connections: settings.database_max_connections,
-            outbox_limit: settings.kafka_fallback_queue_size,
+            // A service without Kafka has no place for events.
+            outbox_limit: settings
+                .kafka
+                .as_ref()
+                .map_or(0, |kafka| kafka.fallback_queue_size),
             observer: input.observer,
         };
         let store = Store::open(service, options, migrations).await?;
         let breakers = providers::provide_circuit_breaker_registry(service, &settings);
-        let (bus, drainer) = providers::provide_kafka_bus(&breakers, service, &settings, &store)?;
+        let drainer = settings
+            .kafka
+            .as_ref()
+            .map(|kafka| providers::provide_kafka_drainer(&breakers, service, kafka, &store))
+            .transpose()?;
         let metrics = Metrics::new(service, breakers.clone());
-        let handle = drainer.handle();
-        metrics.watch_drainer(service, handle.clone());
+        let handle = drainer.as_ref().map(Drainer::handle);
+        if let Some(handle) = &handle {
+            metrics.watch_drainer(service, handle.clone());
+        }
         let shutdown = CancellationToken::new();
         let mut core = Self {
             service,
             settings,
             breakers,
             metrics,
+            bus: providers::provide_kafka_bus(&store),
             store,
-            bus,
             drainer: handle,
             shutdown,
             listener,
             address,
             tasks: JoinSet::new(),
         };
-        let stop = core.shutdown.clone();
-        core.spawn("drainer", || async move {
-            drainer.run(stop).await;
-            Ok::<(), std::convert::Infallible>(())
-        });
+        if let Some(drainer) = drainer {
+            let stop = core.shutdown.clone();
+            core.spawn("drainer", || async move {
+                drainer.run(stop).await;
+                Ok::<(), std::convert::Infallible>(())
+            });
+        }
         Ok(core)
     }
 
@@ -197,7 +217,7 @@ impl ServiceCore {
     }
 
     /// Its bus, for publishing outside of a business transaction.
-    pub fn bus(&self) -> &OutboxBus {
+    pub fn bus(&self) -> &Arc<dyn EventBus> {
         &self.bus
     }
 
@@ -229,13 +249,21 @@ impl ServiceCore {
     }
 
     /// Consumes `topics` with `handler`.
+    ///
+    /// # Panics
+    /// When the service is one without Kafka ([`ServiceId::uses_kafka`]).
     pub fn consume(&mut self, topics: &[Topic], handler: Arc<dyn EventHandler>) {
+        let kafka = self
+            .settings
+            .kafka
+            .as_ref()
+            .expect("only a service with Kafka consumes events");
         let options = ConsumerOptions {
-            bootstrap_servers: self.settings.kafka_bootstrap_servers.clone(),
+            bootstrap_servers: kafka.bootstrap_servers.clone(),
             group_id: self.service.consumer_group().to_owned(),
             topics: topics.to_vec(),
-            retry_min: self.settings.retry_min,
-            retry_max: self.settings.retry_max,
+            retry_min: kafka.retry_min,
+            retry_max: kafka.retry_max,
         };
         let (store, metrics) = (self.store.clone(), self.metrics.consumer().clone());
         let stop = self.shutdown.clone();
@@ -367,7 +395,7 @@ pub struct RunningService {
     address: SocketAddr,
     breakers: Registry,
     store: Store,
-    drainer: DrainerHandle,
+    drainer: Option<DrainerHandle>,
     shutdown: CancellationToken,
     cut: CancellationToken,
     end: watch::Receiver<Option<Result<(), String>>>,
@@ -400,9 +428,9 @@ impl RunningService {
         &self.store
     }
 
-    /// What became of its events.
-    pub fn drainer(&self) -> &DrainerHandle {
-        &self.drainer
+    /// What became of its events; `None` for a service without Kafka.
+    pub fn drainer(&self) -> Option<&DrainerHandle> {
+        self.drainer.as_ref()
     }
 
     /// Waits until the service has ended, by itself or by [`stop`](Self::stop).

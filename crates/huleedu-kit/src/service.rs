@@ -161,6 +161,11 @@ impl ServiceId {
         self.facts().group
     }
 
+    /// Whether it publishes or consumes events. The Content Service only answers requests.
+    pub const fn uses_kafka(self) -> bool {
+        !matches!(self, Self::Content)
+    }
+
     /// What it does, in a few words.
     pub const fn summary(self) -> &'static str {
         self.facts().summary

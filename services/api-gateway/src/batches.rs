@@ -22,11 +22,12 @@ use huleedu_contracts::{
 use huleedu_kit::{
     CallContext,
     http::{ApiError, ApiJson, ApiPath, ApiQuery, ApiResult},
+    store::record_of,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    App,
+    App, SERVICE,
     auth::User,
     downstream::{on_behalf, relay, success},
 };
@@ -98,8 +99,7 @@ pub(crate) async fn request_pipeline(
         return Ok(*refusal);
     }
     let correlation_id = CallContext::current().correlation_id;
-    let mut tx = app.store.begin().await?;
-    tx.publish(ClientBatchPipelineRequestV1 {
+    let event = ClientBatchPipelineRequestV1 {
         batch_id: batch_id.clone(),
         requested_pipeline: body.requested_pipeline,
         client_correlation_id: correlation_id,
@@ -107,9 +107,8 @@ pub(crate) async fn request_pipeline(
         is_retry: body.is_retry,
         retry_reason: body.retry_reason,
         prompt_payload: body.prompt_payload,
-    })
-    .await?;
-    tx.commit().await?;
+    };
+    app.bus.publish(record_of(SERVICE, event)?).await?;
     let answer = PipelineResponse {
         status: Accepted::Accepted,
         message: "the request is safe and will be handled".to_owned(),

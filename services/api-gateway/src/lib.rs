@@ -19,13 +19,15 @@ mod proxy;
 mod settings;
 mod status;
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     routing::{any, get, patch, post},
 };
+use fusebox_kafka::EventBus;
 use huleedu_kit::{
-    RunningService, ServiceCore, ServiceId, ServiceInput, StartError, runtime,
-    store::{Migration, Store},
+    RunningService, ServiceCore, ServiceId, ServiceInput, StartError, runtime, store::Migration,
 };
 
 pub use settings::{Settings, load_settings};
@@ -39,12 +41,12 @@ pub const SERVICE: ServiceId = ServiceId::ApiGateway;
 const MIGRATIONS: &[Migration] = &[];
 
 /// What every route can use.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct App {
     verifier: Verifier,
     downstream: Downstream,
     uploads: UploadGate,
-    store: Store,
+    bus: Arc<dyn EventBus>,
 }
 
 /// Starts the gateway.
@@ -58,7 +60,7 @@ pub async fn start(input: ServiceInput) -> Result<RunningService, StartError> {
         verifier: Verifier::new(&settings.jwt_secret),
         downstream: Downstream::connect(core.breakers(), &settings)?,
         uploads: UploadGate::new(settings.max_concurrent_uploads, settings.upload_timeout),
-        store: core.store().clone(),
+        bus: Arc::clone(core.bus()),
     };
     let routes = Router::new()
         .route("/v1/batches", get(batches::list))

@@ -152,7 +152,7 @@ impl Checker {
         let work = tokio::task::spawn_blocking(move || {
             // Held until the work ends, even when nobody waits for it any more.
             let _room = room;
-            engine::engine(language).map(|engine| engine.correct(&text))
+            engine::engine_for(&text, language).map(|engine| engine.correct(&text))
         });
         match work.await {
             Ok(Ok(correction)) => Ok(Ok(correction)),

@@ -19,7 +19,10 @@ use rdkafka::{
     error::KafkaError,
 };
 use thiserror::Error;
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -128,8 +131,11 @@ pub async fn run(
         .create_with_context(context)
         .map_err(start_error)?;
     let topics: Vec<&str> = options.topics.iter().map(|t| t.as_str()).collect();
+    for topic in &topics {
+        metrics.declare(topic);
+    }
     consumer.subscribe(&topics).map_err(start_error)?;
-    let consumer = Arc::new(consumer);
+    let consumer = Closing(Some(Arc::new(consumer)));
 
     let shared = Arc::new(Shared {
         store,
@@ -140,7 +146,7 @@ pub async fn run(
     });
     let mut workers = Workers {
         shared,
-        consumer: Arc::downgrade(&consumer),
+        consumer: Arc::downgrade(consumer.get()),
         queues: HashMap::new(),
         tasks: JoinSet::new(),
     };
@@ -148,7 +154,7 @@ pub async fn run(
     loop {
         let message = tokio::select! {
             () = shutdown.cancelled() => break,
-            message = consumer.recv() => message,
+            message = consumer.get().recv() => message,
         };
         let now = revocations.load(Ordering::SeqCst);
         if now != seen_revocations {
@@ -157,7 +163,7 @@ pub async fn run(
             seen_revocations = now;
         }
         match message {
-            Ok(message) => workers.dispatch(Taken::of(&message), &consumer),
+            Ok(message) => workers.dispatch(Taken::of(&message), consumer.get()),
             // librdkafka reconnects by itself; there is nothing to do but to go on asking.
             Err(error) => warn!(%error, "receiving from Kafka failed"),
         }
@@ -165,7 +171,60 @@ pub async fn run(
     }
     workers.queues.clear();
     while workers.tasks.join_next().await.is_some() {}
+    // Leaves the group and commits what the workers have stored.
+    if tokio::time::timeout(CLOSE_LIMIT, consumer.close())
+        .await
+        .is_err()
+    {
+        warn!("Kafka did not confirm the end of the consumer; its last events may come again");
+    }
     Ok(())
+}
+
+/// How long an orderly stop waits for the consumer to leave its group.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+
+/// A consumer that is closed on a thread of its own. Closing asks Kafka and blocks until it
+/// answers, which it may never do; neither a stop nor a kill may hang on that.
+struct Closing(Option<Arc<StreamConsumer<Context>>>);
+
+impl Closing {
+    fn get(&self) -> &Arc<StreamConsumer<Context>> {
+        self.0
+            .as_ref()
+            .expect("only close and drop take it, and both end this value")
+    }
+
+    /// Closes and waits for it.
+    async fn close(mut self) {
+        if let Some(closed) = self.begin() {
+            // The sender is dropped without a word when the thread could not be made.
+            drop(closed.await);
+        }
+    }
+
+    fn begin(&mut self) -> Option<oneshot::Receiver<()>> {
+        let consumer = self.0.take()?;
+        let (done, closed) = oneshot::channel();
+        let close = move || {
+            drop(consumer);
+            // Nobody waits after a kill.
+            done.send(()).ok();
+        };
+        if let Err(error) = std::thread::Builder::new()
+            .name("kafka-close".to_owned())
+            .spawn(close)
+        {
+            warn!(%error, "no thread to close the consumer on");
+        }
+        Some(closed)
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        drop(self.begin());
+    }
 }
 
 type Lane = (String, i32);

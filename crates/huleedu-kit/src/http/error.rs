@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use fusebox_http::{HttpError, REJECTED_HEADER};
+use fusebox_kafka::PublishError;
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 use huleedu_contracts::error::{ErrorBody, ErrorCode, ErrorContent};
 use tracing::{error, info};
@@ -115,6 +116,24 @@ impl From<StoreError> for ApiError {
             _ => Self::new(ErrorCode::ProcessingError, "the service's store failed"),
         }
         .with_cause(error)
+    }
+}
+
+impl From<PublishError> for ApiError {
+    /// The event is not safe: full is our refusal, anything else a failure of ours.
+    fn from(error: PublishError) -> Self {
+        let full = matches!(error, PublishError::Full);
+        let answer = Self::new(
+            ErrorCode::KafkaPublishError,
+            "the event could not be made safe",
+        )
+        .with_retry_after(Duration::from_secs(5))
+        .with_cause(error);
+        if full {
+            answer.refused_by("queue")
+        } else {
+            answer
+        }
     }
 }
 

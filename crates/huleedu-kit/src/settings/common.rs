@@ -14,26 +14,63 @@ pub struct CommonSettings {
     pub http_host: String,
     /// Port to listen on; 0 lets the system choose.
     pub http_port: u16,
-    /// Kafka brokers, `host:port` with commas.
-    pub kafka_bootstrap_servers: String,
+    /// Kafka; `None` for a service without events.
+    pub kafka: Option<KafkaSettings>,
     /// Where the service keeps its state.
     pub database_url: String,
     /// Largest number of database connections.
     pub database_max_connections: u32,
     /// Whether circuits judge at all.
     pub circuit_breaker_enabled: bool,
-    /// The circuit of the Kafka publisher.
-    pub kafka_circuit: BreakerConfig,
-    /// How many events may wait for Kafka before publishing is refused.
-    pub kafka_fallback_queue_size: u64,
     /// Largest request body in bytes.
     pub max_request_bytes: usize,
     /// Longest wait for work under way when the service stops.
     pub shutdown_timeout: Duration,
+}
+
+/// How a service publishes and consumes.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct KafkaSettings {
+    /// Brokers, `host:port` with commas.
+    pub bootstrap_servers: String,
+    /// The circuit of the publisher.
+    pub circuit: BreakerConfig,
+    /// How many events may wait for Kafka before publishing is refused.
+    pub fallback_queue_size: u64,
     /// First wait before a failed event is tried again; doubles up to `retry_max`.
     pub retry_min: Duration,
     /// Longest wait before a failed event is tried again.
     pub retry_max: Duration,
+}
+
+impl KafkaSettings {
+    fn load(r: &mut SettingsReader<'_>) -> Self {
+        Self {
+            bootstrap_servers: r.required(
+                "KAFKA_BOOTSTRAP_SERVERS",
+                String::new(),
+                "Kafka brokers, host:port, separated by commas",
+            ),
+            circuit: circuit_config(r, CircuitDefaults::KAFKA),
+            fallback_queue_size: r.get_in(
+                "KAFKA_FALLBACK_QUEUE_SIZE",
+                1000,
+                1..=100_000_000,
+                "events that may wait for Kafka; beyond it publishing is refused",
+            ),
+            retry_min: r.get(
+                "EVENT_RETRY_MIN_SECONDS",
+                Duration::from_millis(100),
+                "first wait before a failed event is tried again, in seconds",
+            ),
+            retry_max: r.get(
+                "EVENT_RETRY_MAX_SECONDS",
+                Duration::from_secs(10),
+                "longest wait before a failed event is tried again, in seconds",
+            ),
+        }
+    }
 }
 
 impl CommonSettings {
@@ -43,11 +80,6 @@ impl CommonSettings {
         Self {
             http_host: r.get("HTTP_HOST", "127.0.0.1".to_owned(), "address to listen on"),
             http_port: r.get("HTTP_PORT", port, "port to listen on; 0 = any free one"),
-            kafka_bootstrap_servers: r.required(
-                "KAFKA_BOOTSTRAP_SERVERS",
-                String::new(),
-                "Kafka brokers, host:port, separated by commas",
-            ),
             database_url: r
                 .required(
                     "DATABASE_URL",
@@ -67,13 +99,7 @@ impl CommonSettings {
                 true,
                 "false wires every protected call as a plain call",
             ),
-            kafka_circuit: circuit_config(r, CircuitDefaults::KAFKA),
-            kafka_fallback_queue_size: r.get_in(
-                "KAFKA_FALLBACK_QUEUE_SIZE",
-                1000,
-                1..=100_000_000,
-                "events that may wait for Kafka; beyond it publishing is refused",
-            ),
+            kafka: r.service().uses_kafka().then(|| KafkaSettings::load(r)),
             max_request_bytes: r.get_in(
                 "MAX_REQUEST_BYTES",
                 64 * 1024 * 1024,
@@ -84,16 +110,6 @@ impl CommonSettings {
                 "SHUTDOWN_TIMEOUT_SECONDS",
                 Duration::from_secs(10),
                 "longest wait for work under way at stop, in seconds",
-            ),
-            retry_min: r.get(
-                "EVENT_RETRY_MIN_SECONDS",
-                Duration::from_millis(100),
-                "first wait before a failed event is tried again, in seconds",
-            ),
-            retry_max: r.get(
-                "EVENT_RETRY_MAX_SECONDS",
-                Duration::from_secs(10),
-                "longest wait before a failed event is tried again, in seconds",
             ),
         }
     }

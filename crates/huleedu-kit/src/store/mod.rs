@@ -276,29 +276,8 @@ impl Tx {
     /// # Errors
     /// When the event cannot be stored, or too many events wait for Kafka already.
     pub async fn publish<T: Event>(&mut self, data: T) -> Result<EventId, StoreError> {
-        let context = CallContext::current();
-        let key = data.key();
-        let topic = T::TOPIC.as_str();
-        let envelope = EventEnvelope::new(
-            self.store.service.name(),
-            context.correlation_id,
-            jiff::Timestamp::now(),
-            data,
-        )
-        .with_metadata(metadata_keys::TRACEPARENT, context.trace.to_string())
-        .with_metadata(metadata_keys::PARTITION_KEY, key.clone());
-        let event_id = envelope.event_id;
-        let record = Record {
-            event_id: event_id.as_uuid(),
-            topic: topic.to_owned(),
-            key: Some(key),
-            payload: envelope.to_json()?.into(),
-            headers: envelope
-                .headers()
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value))
-                .collect(),
-        };
+        let record = record_of(self.store.service, data)?;
+        let event_id = EventId::from(record.event_id);
         self.enqueue(&record).await?;
         Ok(event_id)
     }
@@ -389,6 +368,33 @@ pub struct DeadEvent<'a> {
     pub payload: &'a [u8],
     /// Why.
     pub reason: &'a str,
+}
+
+/// The record that carries `data`, with an envelope made now for the work under way.
+///
+/// # Errors
+/// When the payload cannot be written as JSON.
+pub fn record_of<T: Event>(service: ServiceId, data: T) -> Result<Record, StoreError> {
+    let context = CallContext::current();
+    let key = data.key();
+    let envelope = EventEnvelope::new(
+        service.name(),
+        context.correlation_id,
+        jiff::Timestamp::now(),
+        data,
+    )
+    .with_metadata(metadata_keys::TRACEPARENT, context.trace.to_string())
+    .with_metadata(metadata_keys::PARTITION_KEY, key.clone());
+    let headers = envelope.headers().into_iter();
+    Ok(Record {
+        event_id: envelope.event_id.as_uuid(),
+        topic: T::TOPIC.as_str().to_owned(),
+        key: Some(key),
+        payload: envelope.to_json()?.into(),
+        headers: headers
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
+    })
 }
 
 /// Now, in Unix milliseconds.

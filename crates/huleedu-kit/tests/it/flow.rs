@@ -304,3 +304,29 @@ async fn events_wait_on_disk_while_kafka_is_away_and_go_out_in_order_when_it_is_
     }
     service.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn neither_stop_nor_kill_hangs_when_kafka_has_gone_for_good() {
+    // Closing a consumer asks the broker and used to block the runtime's only thread for ever.
+    for kill in [true, false] {
+        let (folder, echo) = (tempfile::tempdir().unwrap(), Arc::new(Echo::default()));
+        let broker = embedded_broker().unwrap();
+        let bootstrap = broker.bootstrap_servers().to_owned();
+        send(&bootstrap, sample("b", 1)).await;
+        let service = start(&bootstrap, &folder, &echo).await;
+        eventually("the event", LIMIT, async || {
+            (seen(service.store()).await.len() == 1).then_some(())
+        })
+        .await
+        .unwrap();
+        drop(broker);
+        let end = async {
+            if kill {
+                service.kill().await;
+            } else {
+                service.stop().await.unwrap();
+            }
+        };
+        tokio::time::timeout(LIMIT, end).await.unwrap();
+    }
+}

@@ -16,11 +16,11 @@ use huleedu_kit::{
 use std::time::Duration;
 
 async fn start(folder: &tempfile::TempDir) -> RunningService {
-    let env = service_env(ServiceId::Content, "127.0.0.1:1", folder.path())
+    let env = service_env(ServiceId::File, "127.0.0.1:1", folder.path())
         .with("MAX_REQUEST_BYTES", "2048");
     let input = ServiceInput::new(env);
-    let (common, ()) = runtime::load_settings(ServiceId::Content, &input.env, |_| ()).unwrap();
-    let core = ServiceCore::build(ServiceId::Content, common, input, &[])
+    let (common, ()) = runtime::load_settings(ServiceId::File, &input.env, |_| ()).unwrap();
+    let core = ServiceCore::build(ServiceId::File, common, input, &[])
         .await
         .unwrap();
     let routes = Router::new()
@@ -71,7 +71,7 @@ async fn errors_have_the_platforms_body_and_status() {
     assert_eq!(response.headers()["x-correlation-id"], correlation);
     let error = body(response).await.error;
     assert_eq!(error.code, ErrorCode::ResourceNotFound);
-    assert_eq!(error.service, "content");
+    assert_eq!(error.service, "file");
     assert_eq!(error.correlation_id.to_string(), correlation);
 
     let response = http.get(format!("{url}/nowhere")).send().await.unwrap();
@@ -167,7 +167,7 @@ async fn health_and_metrics_tell_of_circuits_and_requests() {
         .await
         .unwrap();
     assert_eq!(health["status"], "healthy");
-    assert_eq!(health["circuits"]["content.kafka_producer"], "closed");
+    assert_eq!(health["circuits"]["file.kafka_producer"], "closed");
     let text = http_client()
         .get(format!("{url}/metrics"))
         .send()
@@ -177,10 +177,10 @@ async fn health_and_metrics_tell_of_circuits_and_requests() {
         .await
         .unwrap();
     for line in [
-        r#"circuit_breaker_state{service_name="content",circuit_name="content.kafka_producer"} 0"#,
-        r#"circuit_breaker_fallback_queue_size{service_name="content",circuit_name="content.kafka_producer"} 0"#,
+        r#"circuit_breaker_state{service_name="file",circuit_name="file.kafka_producer"} 0"#,
+        r#"circuit_breaker_fallback_queue_size{service_name="file",circuit_name="file.kafka_producer"} 0"#,
         // The route, never the path.
-        r#"http_requests_total{service_name="content",method="GET",route="/v1/things/{id}",status_code="404"} 1"#,
+        r#"http_requests_total{service_name="file",method="GET",route="/v1/things/{id}",status_code="404"} 1"#,
     ] {
         assert!(text.contains(line), "{line}\nnot in\n{text}");
     }
@@ -238,11 +238,11 @@ async fn a_killed_service_cuts_its_connections_and_another_takes_its_place() {
     assert_eq!(http.get(&url).send().await.unwrap().status(), 200);
     service.kill().await;
     assert!(http.get(&url).send().await.is_err());
-    let env = service_env(ServiceId::Content, "127.0.0.1:1", folder.path())
+    let env = service_env(ServiceId::File, "127.0.0.1:1", folder.path())
         .with("HTTP_PORT", address.port().to_string());
     let input = ServiceInput::new(env);
-    let (common, ()) = runtime::load_settings(ServiceId::Content, &input.env, |_| ()).unwrap();
-    let core = ServiceCore::build(ServiceId::Content, common, input, &[])
+    let (common, ()) = runtime::load_settings(ServiceId::File, &input.env, |_| ()).unwrap();
+    let core = ServiceCore::build(ServiceId::File, common, input, &[])
         .await
         .unwrap();
     let service = core.launch(Router::new());

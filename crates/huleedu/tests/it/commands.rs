@@ -5,41 +5,25 @@ use std::{
     io::{BufRead as _, BufReader, Read as _},
 };
 
-use crate::run::{Running, huleedu, output, root};
+use crate::run::{Running, Up, huleedu, output, root};
 
 #[test]
 fn up_answers_on_every_address_it_prints_and_stops_on_sigterm() {
-    let mut running = Running::start(huleedu(&["up"]));
-    let mut lines = BufReader::new(running.0.stdout.take().unwrap()).lines();
-    let mut text = Vec::new();
-    loop {
-        let line = lines.next().unwrap().unwrap();
-        let last = line.contains("Ctrl-C");
-        text.push(line);
-        if last {
-            break;
-        }
-    }
-    let word = |start: &str| {
-        let line = text
-            .iter()
-            .find(|l| l.starts_with(start))
-            .unwrap_or_else(|| panic!("no {start} in {text:?}"));
-        line.split_whitespace().nth(1).unwrap().to_owned()
-    };
-    let (gateway, token) = (word("gateway:"), word("token:"));
+    let mut up = Up::start();
+    let (gateway, token) = (up.word("gateway:"), up.word("token:"));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     runtime.block_on(async {
         let http = huleedu_kit::testing::http_client();
-        let addresses: Vec<_> = text
+        let addresses: Vec<_> = up
+            .lines
             .iter()
             .flat_map(|l| l.split_whitespace())
             .filter(|w| w.ends_with("/healthz") || w.ends_with("/metrics"))
             .collect();
-        assert_eq!(addresses.len(), 18, "{text:?}");
+        assert_eq!(addresses.len(), 18, "{:?}", up.lines);
         for address in addresses {
             let response = http.get(address).send().await.unwrap();
             assert_eq!(response.status(), 200, "{address}");
@@ -54,8 +38,8 @@ fn up_answers_on_every_address_it_prints_and_stops_on_sigterm() {
         let response = http.get(&list).bearer_auth(&token).send().await.unwrap();
         assert_eq!(response.status(), 200);
     });
-    running.signal("TERM");
-    assert_eq!(running.0.wait().unwrap().code(), Some(0));
+    up.running.signal("TERM");
+    assert_eq!(up.running.0.wait().unwrap().code(), Some(0));
 }
 
 #[test]
@@ -79,8 +63,6 @@ fn run_serves_one_service_and_stops_on_ctrl_c() {
     let mut command = huleedu(&["run", "content", "--log-format", "json"]);
     command
         .env("HTTP_PORT", "0")
-        // Kafka is away: the service starts and serves nevertheless.
-        .env("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
         .env(
             "DATABASE_URL",
             format!("sqlite://{}/content.db", folder.path().display()),

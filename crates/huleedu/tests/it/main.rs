@@ -8,4 +8,5 @@
 mod architecture;
 mod assess;
 mod commands;
+mod metrics;
 mod run;

@@ -1,8 +1,9 @@
 //! Running the binary in an environment of the test's own.
 
 use std::{
+    io::{BufRead as _, BufReader, Lines},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
 /// The root of the workspace.
@@ -60,5 +61,42 @@ impl Drop for Running {
     fn drop(&mut self) {
         drop(self.0.kill());
         drop(self.0.wait());
+    }
+}
+
+/// `huleedu up` that has printed all its addresses.
+pub(crate) struct Up {
+    pub(crate) running: Running,
+    /// What it printed.
+    pub(crate) lines: Vec<String>,
+    /// Kept open: a platform whose reader has gone could not print any more.
+    _rest: Lines<BufReader<ChildStdout>>,
+}
+
+impl Up {
+    pub(crate) fn start() -> Self {
+        let mut running = Running::start(huleedu(&["up"]));
+        let mut rest = BufReader::new(running.0.stdout.take().unwrap()).lines();
+        let mut lines = Vec::new();
+        loop {
+            let line = rest.next().unwrap().unwrap();
+            let last = line.contains("Ctrl-C");
+            lines.push(line);
+            if last {
+                break;
+            }
+        }
+        Self {
+            running,
+            lines,
+            _rest: rest,
+        }
+    }
+
+    /// The word behind this one at the start of a line.
+    pub(crate) fn word(&self, start: &str) -> String {
+        let line = self.lines.iter().find(|l| l.starts_with(start));
+        let line = line.unwrap_or_else(|| panic!("no {start} in {:?}", self.lines));
+        line.split_whitespace().nth(1).unwrap().to_owned()
     }
 }

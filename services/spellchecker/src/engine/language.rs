@@ -17,6 +17,14 @@ impl Language {
     /// Every language, in a fixed order.
     pub const ALL: [Self; 2] = [Self::English, Self::Swedish];
 
+    /// The other one.
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::English => Self::Swedish,
+            Self::Swedish => Self::English,
+        }
+    }
+
     /// The two-letter code of the language.
     pub fn code(self) -> &'static str {
         match self {

@@ -33,6 +33,7 @@
 //! [`CACHE_WORDS`] of them; forgetting one costs time and never changes an answer.
 
 mod casing;
+mod detect;
 mod distance;
 mod language;
 mod learners;
@@ -48,6 +49,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use lru::LruCache;
 use serde::{Deserialize, Serialize};
 
+pub use detect::engine_for;
 pub use language::{EngineError, Language};
 
 use casing::Casing;
