@@ -1,0 +1,216 @@
+//! One attempt: circuit, bulkhead, attempt timeout, call.
+
+use std::ops::Deref;
+
+use fusebox::{Outcome, Permit};
+use tokio::time::timeout_at;
+
+use super::run::LimitKind;
+use super::{Active, Ending, Judging, Run};
+use crate::bulkhead::Place;
+use crate::error::Reason;
+use crate::verdict::{Fallible, Verdict};
+
+/// The leave for one attempt and its place in the bulkhead; dropped unsettled, it is neutral.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    permit: Permit,
+    _place: Option<Place>,
+}
+
+impl Admitted {
+    pub(crate) fn settle(self, verdict: Verdict) {
+        self.permit
+            .record_with_hint(verdict.outcome(), verdict.retry_after());
+    }
+
+    pub(crate) fn success(self) {
+        self.permit.success();
+    }
+}
+
+/// What an attempt gave.
+pub(crate) struct Attempt<R> {
+    pub(crate) result: R,
+    pub(crate) end: End,
+}
+
+/// How an attempt ended.
+pub(crate) enum End {
+    /// Well; not yet settled, because a stream goes on.
+    Success(Admitted),
+    /// With an error of the call's own; settled.
+    Failed(Verdict),
+    /// Without an answer in its time; settled.
+    TimedOut,
+    /// By a layer of ours before the call was made.
+    Refused,
+    /// At the deadline, through no fault of the dependency.
+    Late,
+}
+
+impl End {
+    /// What the end means for another attempt; `None` when there is none to think of.
+    pub(crate) fn verdict(&self) -> Option<Verdict> {
+        match self {
+            End::Failed(verdict) => Some(*verdict),
+            End::TimedOut => Some(Verdict::failure()),
+            End::Success(_) | End::Refused | End::Late => None,
+        }
+    }
+}
+
+impl<A: Deref<Target = Active>> Run<A> {
+    /// # Cancel safety
+    /// Dropping the future drops the call; the permit is given back as neutral.
+    pub(crate) async fn attempt<R, Fut, J>(&self, judge: J, f: impl FnOnce() -> Fut) -> Attempt<R>
+    where
+        R: Fallible,
+        Fut: Future<Output = R>,
+        J: Judging<R::Error>,
+    {
+        let limit = match self.limit() {
+            Ok(limit) => limit,
+            Err(rejected) => return Attempt::refused(R::rejected(rejected)),
+        };
+        let admitted = match self.admit() {
+            Ok(admitted) => admitted,
+            Err(reason) => return Attempt::refused(R::rejected(self.reject(reason))),
+        };
+        self.count_attempt();
+        let result = match limit {
+            None => f().await,
+            Some(limit) => match timeout_at(limit.at, f()).await {
+                Ok(result) => result,
+                Err(_) => return self.out_of_time(&limit.kind, admitted),
+            },
+        };
+        judged(judge, result, admitted)
+    }
+
+    /// An attempt of a plain function, which nothing can cut off.
+    pub(crate) fn attempt_sync<R, J>(&self, judge: J, f: impl FnOnce() -> R) -> Attempt<R>
+    where
+        R: Fallible,
+        J: Judging<R::Error>,
+    {
+        if let Err(rejected) = self.limit() {
+            return Attempt::refused(R::rejected(rejected));
+        }
+        let admitted = match self.admit() {
+            Ok(admitted) => admitted,
+            Err(reason) => return Attempt::refused(R::rejected(self.reject(reason))),
+        };
+        self.count_attempt();
+        judged(judge, f(), admitted)
+    }
+
+    /// Ends a call whose result is no stream.
+    pub(crate) fn conclude<R, J>(&self, judge: J, attempt: Attempt<R>) -> R
+    where
+        R: Fallible,
+        J: Judging<R::Error>,
+    {
+        let Attempt { mut result, end } = attempt;
+        match end {
+            End::Success(admitted) => {
+                admitted.success();
+                self.active().deposit();
+                self.finish(Ending::Success);
+            }
+            other => self.conclude_error(judge, &mut result, &other),
+        }
+        result
+    }
+
+    /// Ends a call that has gone wrong: its error gets its context, its span its result.
+    pub(crate) fn conclude_error<R, J>(&self, judge: J, result: &mut R, end: &End)
+    where
+        R: Fallible,
+        J: Judging<R::Error>,
+    {
+        if matches!(end, End::Failed(_))
+            && judge.carries()
+            && let Some(error) = result.error()
+        {
+            judge.carry(error, &self.context());
+        }
+        self.finish(match end {
+            End::Success(_) => Ending::Success,
+            End::TimedOut => Ending::Failure,
+            End::Refused => Ending::Blocked,
+            End::Late => Ending::Neutral,
+            End::Failed(verdict) => match verdict.outcome() {
+                Outcome::Success => Ending::Success,
+                Outcome::Failure => Ending::Failure,
+                _ => Ending::Neutral,
+            },
+        });
+    }
+
+    fn admit(&self) -> Result<Admitted, Reason> {
+        let active = self.active();
+        let permit = active
+            .breaker
+            .try_acquire()
+            .map_err(Reason::NotPermitted)?;
+        let place = match &active.bulkhead {
+            None => None,
+            Some(bulkhead) => match bulkhead.enter() {
+                Some(place) => Some(place),
+                // The permit goes back unused: a full bulkhead says nothing about the dependency.
+                None => {
+                    return Err(Reason::TooBusy {
+                        limit: bulkhead.limit(),
+                    });
+                }
+            },
+        };
+        Ok(Admitted {
+            permit,
+            _place: place,
+        })
+    }
+
+    #[cold]
+    fn out_of_time<R: Fallible>(&self, kind: &LimitKind, admitted: Admitted) -> Attempt<R> {
+        match kind {
+            LimitKind::Attempt(after) => {
+                admitted.settle(Verdict::failure());
+                Attempt {
+                    result: R::rejected(self.reject(Reason::AttemptTimedOut { after: *after })),
+                    end: End::TimedOut,
+                }
+            }
+            LimitKind::Deadline => Attempt {
+                result: R::rejected(self.reject(Reason::DeadlineExceeded)),
+                end: End::Late,
+            },
+        }
+    }
+}
+
+impl<R> Attempt<R> {
+    fn refused(result: R) -> Self {
+        Self {
+            result,
+            end: End::Refused,
+        }
+    }
+}
+
+fn judged<R: Fallible, J: Judging<R::Error>>(
+    judge: J,
+    mut result: R,
+    admitted: Admitted,
+) -> Attempt<R> {
+    let end = match result.error() {
+        None => End::Success(admitted),
+        Some(error) => {
+            let verdict = judge.verdict(error);
+            admitted.settle(verdict);
+            End::Failed(verdict)
+        }
+    };
+    Attempt { result, end }
+}

@@ -1,0 +1,130 @@
+//! One attempt or several, and the opening of streams.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use futures_core::Stream;
+use tokio::time::sleep;
+use tracing::Instrument;
+
+use super::attempt::{Attempt, End};
+use super::{Active, Judging, Run};
+use crate::error::Rejected;
+use crate::stream::{GuardedStream, ItemGuard};
+use crate::verdict::{Fallible, Judge};
+
+impl Active {
+    pub(crate) async fn once<R, Fut, J>(&self, judge: J, f: impl FnOnce() -> Fut) -> R
+    where
+        R: Fallible,
+        Fut: Future<Output = R>,
+        J: Judging<R::Error>,
+    {
+        let run = Run::begin(self);
+        let attempt = run.attempt(judge, f).instrument(run.span().clone()).await;
+        run.conclude(judge, attempt)
+    }
+
+    pub(crate) async fn many<R, Fut, J>(&self, judge: J, f: impl Fn() -> Fut) -> R
+    where
+        R: Fallible,
+        Fut: Future<Output = R>,
+        J: Judging<R::Error>,
+    {
+        let run = Run::begin(self);
+        let attempt = run.attempts(judge, &f).instrument(run.span().clone()).await;
+        run.conclude(judge, attempt)
+    }
+
+    pub(crate) fn once_sync<R, J>(&self, judge: J, f: impl FnOnce() -> R) -> R
+    where
+        R: Fallible,
+        J: Judging<R::Error>,
+    {
+        let run = Run::begin(self);
+        let attempt = run.span().in_scope(|| run.attempt_sync(judge, f));
+        run.conclude(judge, attempt)
+    }
+
+    pub(crate) async fn open_once<S, E, Fut>(
+        self: &Arc<Self>,
+        judge: Judge<E>,
+        items: ItemGuard<S::Item>,
+        f: impl FnOnce() -> Fut,
+    ) -> Result<GuardedStream<S>, E>
+    where
+        S: Stream,
+        S::Item: Fallible,
+        E: From<Rejected>,
+        Fut: Future<Output = Result<S, E>>,
+    {
+        let run = Run::begin(Arc::clone(self));
+        let attempt = run.attempt(judge, f).instrument(run.span().clone()).await;
+        opened(run, judge, items, attempt)
+    }
+
+    pub(crate) async fn open_many<S, E, Fut>(
+        self: &Arc<Self>,
+        judge: Judge<E>,
+        items: ItemGuard<S::Item>,
+        f: impl Fn() -> Fut,
+    ) -> Result<GuardedStream<S>, E>
+    where
+        S: Stream,
+        S::Item: Fallible,
+        E: From<Rejected>,
+        Fut: Future<Output = Result<S, E>>,
+    {
+        let run = Run::begin(Arc::clone(self));
+        let attempt = run.attempts(judge, &f).instrument(run.span().clone()).await;
+        opened(run, judge, items, attempt)
+    }
+}
+
+impl<A: Deref<Target = Active>> Run<A> {
+    /// Attempts until one goes well, or the next would make no sense or cannot be paid for.
+    pub(crate) async fn attempts<R, Fut, J>(&self, judge: J, f: &impl Fn() -> Fut) -> Attempt<R>
+    where
+        R: Fallible,
+        Fut: Future<Output = R>,
+        J: Judging<R::Error>,
+    {
+        let mut made = 0;
+        loop {
+            let attempt = self.attempt(judge, f).await;
+            made += 1;
+            let wait = attempt
+                .end
+                .verdict()
+                .and_then(|verdict| self.wait(verdict, made));
+            let Some(wait) = wait else {
+                return attempt;
+            };
+            // Before the wait: what the failed call holds should not be held any longer.
+            drop(attempt);
+            sleep(wait).await;
+        }
+    }
+}
+
+fn opened<S, E>(
+    run: Run<Arc<Active>>,
+    judge: Judge<E>,
+    items: ItemGuard<S::Item>,
+    attempt: Attempt<Result<S, E>>,
+) -> Result<GuardedStream<S>, E>
+where
+    S: Stream,
+    S::Item: Fallible,
+    E: From<Rejected>,
+{
+    match (attempt.result, attempt.end) {
+        (Ok(stream), End::Success(admitted)) => {
+            Ok(GuardedStream::watched(stream, run, admitted, items))
+        }
+        (mut result, end) => {
+            run.conclude_error(judge, &mut result, &end);
+            result.map(GuardedStream::bare)
+        }
+    }
+}

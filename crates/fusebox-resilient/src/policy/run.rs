@@ -1,0 +1,225 @@
+//! One protected call from beginning to end: its span, its deadline, the count of its attempts.
+
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::field::Empty;
+use tracing::{Level, Span};
+
+use super::Active;
+use crate::context::Context;
+use crate::deadline::Deadline;
+use crate::error::{Reason, Rejected};
+use crate::verdict::Verdict;
+
+/// One protected call under way. `A` is a borrowed policy for a call, an owned one for a stream.
+///
+/// Attempts of a hedged call share it, hence the atomics; none of them orders other memory.
+pub(crate) struct Run<A: Deref<Target = Active>> {
+    active: A,
+    span: Span,
+    /// Read only when some timeout needs it.
+    started: Option<Instant>,
+    deadline: Option<Deadline>,
+    attempts: AtomicU32,
+    finished: AtomicBool,
+}
+
+/// What a call came to, as the span's `circuit.call_result`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Success,
+    Failure,
+    Neutral,
+    Blocked,
+}
+
+/// The end of an attempt's time.
+pub(crate) struct Limit {
+    pub(crate) at: Instant,
+    pub(crate) kind: LimitKind,
+}
+
+pub(crate) enum LimitKind {
+    /// The attempt has had all the time an attempt gets.
+    Attempt(Duration),
+    /// The work's deadline, or that of the whole call, came first.
+    Deadline,
+}
+
+impl<A: Deref<Target = Active>> Run<A> {
+    pub(crate) fn begin(active: A) -> Self {
+        let ambient = Deadline::current();
+        let timed = active.attempt_timeout.is_some()
+            || active.total_timeout.is_some()
+            || ambient.is_some();
+        let started = timed.then(Instant::now);
+        let own = started
+            .zip(active.total_timeout)
+            .map(|(start, total)| Deadline::from_start(start, total));
+        Self {
+            span: span(&active),
+            active,
+            started,
+            deadline: Deadline::earlier(own, ambient),
+            attempts: AtomicU32::new(0),
+            finished: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn active(&self) -> &Active {
+        &self.active
+    }
+
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Deadline> {
+        self.deadline
+    }
+
+    /// Notes that the call is really made now.
+    pub(crate) fn count_attempt(&self) {
+        self.attempts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// When an attempt that starts now must end; `Err` when the deadline has passed already.
+    pub(crate) fn limit(&self) -> Result<Option<Limit>, Rejected> {
+        let Some(started) = self.started else {
+            return Ok(None);
+        };
+        // The first attempt shares its start with the whole call: with one timeout for both, its
+        // end is then told as the attempt's, which is evidence against the dependency.
+        let now = match self.attempts.load(Ordering::Relaxed) {
+            0 => started,
+            _ => Instant::now(),
+        };
+        if self.deadline.is_some_and(|end| end.instant() <= now) {
+            return Err(self.reject(Reason::DeadlineExceeded));
+        }
+        let active = self.active();
+        let of_attempt = active
+            .attempt_timeout
+            .or(active.total_timeout)
+            .map(|time| (Deadline::from_start(now, time).instant(), time));
+        let limit = match (of_attempt, self.deadline) {
+            (Some((at, after)), Some(end)) if at <= end.instant() => Some(Limit {
+                at,
+                kind: LimitKind::Attempt(after),
+            }),
+            (_, Some(end)) => Some(Limit {
+                at: end.instant(),
+                kind: LimitKind::Deadline,
+            }),
+            (Some((at, after)), None) => Some(Limit {
+                at,
+                kind: LimitKind::Attempt(after),
+            }),
+            (None, None) => None,
+        };
+        Ok(limit)
+    }
+
+    /// How long to wait before the attempt after the `made`-th, if there may be one. Takes its
+    /// price from the budget.
+    pub(crate) fn wait(&self, verdict: Verdict, made: u32) -> Option<Duration> {
+        let active = self.active();
+        if !verdict.may_retry() || made >= active.max_attempts {
+            return None;
+        }
+        // The circuit has just opened, perhaps by this very failure: the real error tells the
+        // caller more than the refusal the next attempt would meet.
+        if active.breaker.state() == fusebox::State::Open {
+            return None;
+        }
+        let backoff = active.backoff.delay(made.saturating_sub(1), rand::random());
+        let wait = match verdict.retry_after() {
+            Some(hint) if hint > active.backoff.max => return None,
+            // Never earlier than asked, and not all callers at the same moment.
+            Some(hint) => backoff.max(hint.mul_f64(1.0 + rand::random::<f64>() / 10.0)),
+            None => backoff,
+        };
+        if self.deadline.is_some_and(|end| end.remaining() <= wait) {
+            return None;
+        }
+        active.budget.withdraw().then_some(wait)
+    }
+
+    pub(crate) fn context(&self) -> Context {
+        let active = self.active();
+        let names = std::sync::Arc::clone(&active.names);
+        Context::new(names, active.ids(), self.attempts.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn reject(&self, reason: Reason) -> Rejected {
+        Rejected::new(reason, self.context())
+    }
+
+    /// Tells the span how the call ended. The first ending told is the one that counts.
+    pub(crate) fn finish(&self, ending: Ending) {
+        if self.finished.swap(true, Ordering::Relaxed) || self.span.is_disabled() {
+            return;
+        }
+        let result = match ending {
+            Ending::Success => "success",
+            Ending::Failure => "failure",
+            Ending::Neutral => "neutral",
+            Ending::Blocked => "blocked",
+        };
+        self.record(result, ending == Ending::Blocked);
+        if ending == Ending::Failure {
+            self.span.record("otel.status_code", "ERROR");
+        }
+    }
+
+    fn record(&self, result: &str, blocked: bool) {
+        self.span.record("circuit.call_result", result);
+        self.span.record("circuit.blocked", blocked);
+        self.span
+            .record("attempts", self.attempts.load(Ordering::Relaxed));
+    }
+}
+
+/// A call that was dropped before its end says so in its span.
+impl<A: Deref<Target = Active>> Drop for Run<A> {
+    fn drop(&mut self) {
+        if !*self.finished.get_mut() && !self.span.is_disabled() {
+            self.record("abandoned", false);
+        }
+    }
+}
+
+/// The span of a call, or none at no cost when nobody listens.
+fn span(active: &Active) -> Span {
+    if !tracing::span_enabled!(Level::INFO) {
+        return Span::none();
+    }
+    recorded_span(active)
+}
+
+#[cold]
+fn recorded_span(active: &Active) -> Span {
+    let names = &*active.names;
+    let snapshot = active.breaker.snapshot();
+    let method = names.operation.rsplit('.').next().unwrap_or_default();
+    let window = snapshot.window;
+    let ids = active.ids();
+    tracing::info_span!(
+        "protected_call",
+        otel.name = %format_args!("circuit_breaker.{}.{method}", names.circuit),
+        otel.status_code = Empty,
+        service = %names.service,
+        operation = %names.operation,
+        correlation_id = ids.correlation_id.as_deref(),
+        circuit.name = %names.circuit,
+        circuit.state = snapshot.state.as_str(),
+        circuit.failure_count = window.failures,
+        circuit.success_count = window.calls.saturating_sub(window.failures),
+        circuit.call_result = Empty,
+        circuit.blocked = Empty,
+        attempts = Empty,
+    )
+}
