@@ -134,9 +134,6 @@ pub async fn run(
     for topic in &topics {
         metrics.declare(topic);
     }
-    for topic in &topics {
-        metrics.declare(topic);
-    }
     consumer.subscribe(&topics).map_err(start_error)?;
     let consumer = Closing(Some(Arc::new(consumer)));
 

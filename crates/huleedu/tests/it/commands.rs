@@ -63,8 +63,6 @@ fn run_serves_one_service_and_stops_on_ctrl_c() {
     let mut command = huleedu(&["run", "content", "--log-format", "json"]);
     command
         .env("HTTP_PORT", "0")
-        // Kafka is away: the service starts and serves nevertheless.
-        .env("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
         .env(
             "DATABASE_URL",
             format!("sqlite://{}/content.db", folder.path().display()),
