@@ -302,7 +302,7 @@ impl Core {
             .under_way
             .iter()
             .filter(|(generation, since)| {
-                *generation == self.generation && self.now - *since >= slow.longer_than
+                *generation == self.generation && self.now >= *since + slow.longer_than
             })
             .count();
         let count = hanging + self.window.iter().filter(|m| m.slow).count();
@@ -317,7 +317,7 @@ impl Core {
             let left = match flaw {
                 Flaw::TimeLeftStandsStill => Some(self.open_for),
                 Flaw::NoTimeLeft => None,
-                _ => Some(self.opened_at + self.open_for - self.now),
+                _ => Some((self.opened_at + self.open_for).saturating_sub(self.now)),
             };
             return Err(Refusal { retry_after: left });
         }
@@ -354,8 +354,10 @@ impl Core {
         if late && flaw != Flaw::NoGenerations {
             return;
         }
-        let took = self.now - ticket.1;
-        let slow = self.config.slow.is_some_and(|s| took >= s.longer_than);
+        let slow = self
+            .config
+            .slow
+            .is_some_and(|s| self.now >= ticket.1 + s.longer_than);
         match self.phase {
             Phase::Open => {}
             Phase::HalfOpen => {
