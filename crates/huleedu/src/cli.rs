@@ -39,14 +39,12 @@ pub(crate) enum Command {
 /// Arguments of `assess`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Starts the nine services, an embedded Kafka-protocol broker and SQLite stores on loopback ports of the
-system's choice, sends the essays through the API Gateway, shows progress and prints the ranking, one
-line per circuit and one for events. A file that cannot be used fails alone, with its reason.
-
-Judges: the AI providers whose API keys are in the environment (ANTHROPIC_API_KEY, OPENAI_API_KEY,
-GOOGLE_API_KEY, OPENROUTER_API_KEY); without any, a local sandbox with a stated heuristic. Any setting
-of `huleedu config` can be given as an environment variable, for example CIRCUIT_BREAKER_ENABLED=false.
-
+Starts the nine services, an embedded Kafka-protocol broker and SQLite stores on loopback ports of the \
+system's choice, sends the essays through the API Gateway, shows progress and prints the ranking, one \
+line per circuit and one for events. A file that cannot be used fails alone, with its reason.\n\n\
+Judges: the AI providers whose API keys are in the environment (ANTHROPIC_API_KEY, OPENAI_API_KEY, \
+GOOGLE_API_KEY, OPENROUTER_API_KEY); without any, a local sandbox with a stated heuristic. Any setting \
+of `huleedu config` can be given as an environment variable, for example CIRCUIT_BREAKER_ENABLED=false.\n\n\
 Exit code: 0 when the batch completed, 1 when it did not, 130 after Ctrl-C.")]
 pub(crate) struct AssessArgs {
     /// Folder with .txt, .docx and .pdf files
@@ -77,7 +75,7 @@ pub(crate) struct AssessArgs {
 /// Arguments of `up`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Prints the address of the gateway, of every service's /healthz and /metrics, and a token to call the
+Prints the address of the gateway, of every service's /healthz and /metrics, and a token to call the \
 gateway with. With KAFKA_BOOTSTRAP_SERVERS set, that Kafka is used instead of the embedded broker.")]
 pub(crate) struct UpArgs {
     /// Keep the stores and the log here [default: a temporary folder, removed afterwards]
@@ -103,8 +101,8 @@ pub(crate) struct UpArgs {
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Settings come from environment variables; a name with the service's prefix wins over the plain one.
-At least KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL must be set. See `huleedu config SERVICE`.
+Settings come from environment variables; a name with the service's prefix wins over the plain one. \
+At least KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL must be set. See `huleedu config SERVICE`. \
 LOG_FORMAT=json writes one JSON object a line. SIGINT and SIGTERM stop the service in order.")]
 pub(crate) struct RunArgs {
     /// Which service: api-gateway, batch-orchestrator, batch-conductor, essay-lifecycle,

@@ -209,7 +209,7 @@ impl IntoResponse for ApiError {
             error!(
                 code = self.code.as_str(),
                 status = status.as_u16(),
-                message = self.message,
+                reason = self.message,
                 cause,
                 "request failed"
             );
@@ -217,7 +217,7 @@ impl IntoResponse for ApiError {
             info!(
                 code = self.code.as_str(),
                 status = status.as_u16(),
-                message = self.message,
+                reason = self.message,
                 cause,
                 "request refused"
             );

@@ -61,12 +61,10 @@ fn run_names_what_is_missing() {
 fn run_serves_one_service_and_stops_on_ctrl_c() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = huleedu(&["run", "content", "--log-format", "json"]);
-    command
-        .env("HTTP_PORT", "0")
-        .env(
-            "DATABASE_URL",
-            format!("sqlite://{}/content.db", folder.path().display()),
-        );
+    command.env("HTTP_PORT", "0").env(
+        "DATABASE_URL",
+        format!("sqlite://{}/content.db", folder.path().display()),
+    );
     let mut running = Running::start(command);
     let mut lines = BufReader::new(running.0.stderr.take().unwrap());
     let mut line = String::new();
