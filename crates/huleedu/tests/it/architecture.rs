@@ -1,10 +1,14 @@
-//! Arrows between our crates run one way, as ARCHITECTURE.md draws them.
+//! Arrows between our crates run one way, as ARCHITECTURE.md draws them, and that page names only
+//! what exists.
 
-use std::{collections::BTreeMap, process::Command};
+use std::{collections::BTreeMap, fs, process::Command};
 
 use serde_json::Value;
 
-use crate::run::root;
+use crate::{
+    page::{code, outside_of_fences, table},
+    run::root,
+};
 
 /// What each crate may use of ours. Tests may use more.
 const ALLOWED: &[(&str, &[&str])] = &[
@@ -12,6 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("fusebox-telemetry", &["fusebox"]),
     ("fusebox-macros", &[]),
     ("fusebox-resilient", &["fusebox", "fusebox-macros"]),
+    ("fusebox-conformance", &[]),
     ("fusebox-http", &["fusebox"]),
     ("fusebox-kafka", &["fusebox"]),
     ("fusebox-llm", &["fusebox", "fusebox-http"]),
@@ -103,5 +108,75 @@ fn only_the_kafka_crates_and_the_kit_know_the_c_library() {
             !uses || ["fusebox-kafka", "huleedu-kit", "huleedu"].contains(&name),
             "{name}"
         );
+    }
+}
+
+fn page() -> String {
+    fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap()
+}
+
+/// Whether a word in backticks stands for a file or folder of the repository, and not for a route,
+/// a type or a setting.
+fn is_path(word: &str) -> bool {
+    let tops = [
+        "crates", "services", "docs", "scripts", "samples", "bench", ".ci",
+    ];
+    !word.contains(' ')
+        && word.split_once('/').map_or_else(
+            || word.to_uppercase().ends_with(".MD"),
+            |(top, _)| tops.contains(&top),
+        )
+}
+
+#[test]
+fn the_architecture_page_names_only_what_exists() {
+    let page = page();
+    assert!(page.lines().count() <= 400);
+    let (mut paths, mut tests) = (0, 0);
+    for line in outside_of_fences(&page) {
+        // A test is named behind its file.
+        let mut file = None;
+        for word in code(line) {
+            if is_path(word) {
+                let path = root().join(word);
+                assert!(path.exists(), "{word} does not exist: {line}");
+                paths += 1;
+                file = Some(path);
+            } else if word.matches('_').count() >= 3 && word == word.to_lowercase() {
+                let file = file.as_ref().unwrap_or_else(|| panic!("no file: {line}"));
+                let text = fs::read_to_string(file).unwrap();
+                assert!(
+                    text.contains(&format!("fn {word}(")),
+                    "{word} is not in {}",
+                    file.display()
+                );
+                tests += 1;
+            }
+        }
+    }
+    // Were the page written another way, nothing would be checked.
+    assert!(paths > 100 && tests > 25, "{paths} paths, {tests} tests");
+}
+
+#[test]
+fn the_architecture_page_draws_the_arrows_that_are_checked_and_maps_every_crate() {
+    let page = page();
+    let rows = table(&page, "## Arrows");
+    let drawn: Vec<_> = rows
+        .iter()
+        .map(|row| (code(row[0])[0], code(row[1])))
+        .collect();
+    let checked: Vec<_> = ALLOWED
+        .iter()
+        .map(|(of, allowed)| (*of, allowed.to_vec()))
+        .collect();
+    assert_eq!(drawn, checked);
+    for package in metadata()["packages"].as_array().unwrap() {
+        let manifest = package["manifest_path"].as_str().unwrap();
+        let folder = manifest.strip_suffix("/Cargo.toml").unwrap();
+        let mut parts = folder.rsplit('/');
+        let (name, top) = (parts.next().unwrap(), parts.next().unwrap());
+        let row = format!("| `{top}/{name}` |");
+        assert!(page.contains(&row), "{row} is not in the code map");
     }
 }

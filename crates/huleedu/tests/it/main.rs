@@ -9,4 +9,5 @@ mod architecture;
 mod assess;
 mod commands;
 mod metrics;
+mod page;
 mod run;

@@ -12,7 +12,10 @@ use huleedu_kit::{
     testing::{eventually, http_client},
 };
 
-use crate::run::{Up, root};
+use crate::{
+    page::{code, table},
+    run::{Up, root},
+};
 
 /// One family as the page describes it.
 struct Family {
@@ -27,24 +30,8 @@ struct Page {
     circuits: BTreeMap<ServiceId, BTreeSet<String>>,
 }
 
-/// The words of a text that stand in backticks.
-fn code(text: &str) -> BTreeSet<String> {
-    text.split('`')
-        .skip(1)
-        .step_by(2)
-        .map(str::to_owned)
-        .collect()
-}
-
-/// The cells of the table under a heading, without its head.
-fn table<'a>(page: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
-    page.lines()
-        .skip_while(|line| *line != heading)
-        .skip_while(|line| !line.starts_with('|'))
-        .take_while(|line| line.starts_with('|'))
-        .skip(2)
-        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
-        .collect()
+fn owned(cell: &str) -> BTreeSet<String> {
+    code(cell).into_iter().map(str::to_owned).collect()
 }
 
 fn services(cell: &str) -> BTreeSet<ServiceId> {
@@ -64,19 +51,19 @@ fn page() -> Page {
         let labels = row[2].split(';').map(|label| {
             let (name, values) = label
                 .split_once('=')
-                .map_or((label, None), |(name, values)| (name, Some(code(values))));
-            (code(name).pop_first().unwrap(), values)
+                .map_or((label, None), |(name, values)| (name, Some(owned(values))));
+            (code(name)[0].to_owned(), values)
         });
         let family = Family {
             kind: row[1].to_owned(),
             labels: labels.collect(),
             services: services(row[3]),
         };
-        (code(row[0]).pop_first().unwrap(), family)
+        (code(row[0])[0].to_owned(), family)
     });
     let circuits = table(&text, "## Circuits")
         .into_iter()
-        .map(|row| (row[0].parse().unwrap(), code(row[1])));
+        .map(|row| (row[0].parse().unwrap(), owned(row[1])));
     let page = Page {
         families: families.collect(),
         circuits: circuits.collect(),
