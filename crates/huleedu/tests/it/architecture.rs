@@ -17,6 +17,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("fusebox-macros", &[]),
     ("fusebox-resilient", &["fusebox", "fusebox-macros"]),
     ("fusebox-conformance", &[]),
+    ("fusebox-limit", &["fusebox"]),
+    (
+        "fusebox-tower",
+        &["fusebox", "fusebox-limit", "fusebox-resilient"],
+    ),
     ("fusebox-http", &["fusebox"]),
     ("fusebox-kafka", &["fusebox"]),
     ("fusebox-llm", &["fusebox", "fusebox-http"]),

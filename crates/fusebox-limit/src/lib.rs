@@ -1,0 +1,1 @@
+//! Bounds on calls under way at once.
