@@ -13,6 +13,7 @@ use crate::{
 /// What each crate may use of ours. Tests may use more.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("fusebox", &[]),
+    ("fusebox-devbroker", &[]),
     ("fusebox-telemetry", &["fusebox"]),
     ("fusebox-macros", &[]),
     ("fusebox-resilient", &["fusebox", "fusebox-macros"]),
