@@ -93,10 +93,11 @@ pub fn resolve(catalogue: &Catalogue, question: Question<'_>) -> Result<Resoluti
             phase,
         });
     }
-    if question.require_prompt && !question.prompt_attached {
-        if let Some(&phase) = to_run.iter().find(|phase| reads_prompt(**phase)) {
-            return Err(Refusal::PromptMissing { phase });
-        }
+    if question.require_prompt
+        && !question.prompt_attached
+        && let Some(&phase) = to_run.iter().find(|phase| reads_prompt(**phase))
+    {
+        return Err(Refusal::PromptMissing { phase });
     }
     Ok(Resolution { to_run, skipped })
 }
@@ -146,9 +147,9 @@ mod tests {
                 let (mut to_run, mut skipped) = (vec![], vec![]);
                 for (phase, done) in [(Spellcheck, spelled), (CjAssessment, judged)] {
                     if done {
-                        skipped.push(phase)
+                        skipped.push(phase);
                     } else {
-                        to_run.push(phase)
+                        to_run.push(phase);
                     }
                 }
                 assert_eq!(

@@ -67,6 +67,6 @@ pub(crate) async fn note_announced(
     Ok(done.rows_affected() == 1)
 }
 
-fn corrupt(error: huleedu_contracts::UnknownName) -> StoreError {
+fn corrupt(error: impl std::error::Error) -> StoreError {
     StoreError::Corrupt(error.to_string())
 }

@@ -341,3 +341,104 @@ fn parse<T: DeserializeOwned>(text: &str) -> Result<T, StoreError> {
 fn corrupt(error: impl std::error::Error) -> StoreError {
     StoreError::Corrupt(error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use huleedu_kit::store::{NoObserver, Store, StoreOptions};
+
+    use super::*;
+    use crate::{
+        batch::FailedFiles,
+        machine::{BatchState, Phase},
+        schema,
+    };
+
+    async fn store(folder: &tempfile::TempDir) -> Store {
+        let options = StoreOptions {
+            url: format!("sqlite://{}/test.db", folder.path().display()),
+            max_connections: 2,
+            outbox_limit: 10,
+            observer: Arc::new(NoObserver),
+        };
+        Store::open(crate::SERVICE, options, schema::MIGRATIONS)
+            .await
+            .unwrap()
+    }
+
+    fn new_batch() -> Batch {
+        let registration = r#"{"expected_essay_count":2,"course_code":"ENG5","user_id":"u"}"#;
+        let now = Timestamp::from_millisecond(1_700_000_000_000).unwrap();
+        Batch {
+            id: BatchId::random(),
+            registration: serde_json::from_str(registration).unwrap(),
+            state: BatchState::registered(),
+            provisioned: None,
+            failed_files: FailedFiles::default(),
+            version: 1,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+
+    /// The result of the comparison used to be thrown away, and the slower of two changes won.
+    #[tokio::test]
+    async fn the_slower_of_two_changes_is_refused_and_leaves_nothing() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let store = store(&folder).await;
+        let batch = new_batch();
+        let slots = [EssayId::random(), EssayId::random()];
+        let mut tx = store.begin().await.unwrap();
+        assert!(insert(&mut tx, &batch, &slots).await.unwrap());
+        tx.commit().await.unwrap();
+        let read = load(store.pool(), &batch.id).await.unwrap().unwrap();
+        assert_eq!(read, batch, "what is read is what was stored");
+
+        let (mut faster, mut slower) = (read.clone(), read.clone());
+        faster.state = BatchState::Ready { requested: None };
+        faster.provisioned = Some(2);
+        let mut tx = store.begin().await.unwrap();
+        save(&mut tx, &read, &mut faster).await.unwrap();
+        tx.commit().await.unwrap();
+
+        slower.state = BatchState::ContentFailed { requested: None };
+        let mut tx = store.begin().await.unwrap();
+        let refused = save(&mut tx, &read, &mut slower).await.unwrap_err();
+        assert!(matches!(&refused, ChangeError::Conflict(id) if *id == batch.id));
+        assert!(matches!(refused.into(), HandlerError::Retry { .. }));
+        drop(tx);
+        let now = load(store.pool(), &batch.id).await.unwrap().unwrap();
+        assert_eq!((now.state, now.version), (faster.state, 2));
+    }
+
+    #[tokio::test]
+    async fn slots_are_filled_once_and_only_survivors_go_on() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let store = store(&folder).await;
+        let batch = new_batch();
+        let [one, two, stranger] = [(); 3].map(|()| EssayId::random());
+        let text = |n| huleedu_contracts::ids::StorageId::from_bytes([n; 16]);
+        let essay = |id: &EssayId, n| EssayProcessingInputRefV1::new(id.clone(), text(n));
+        let mut tx = store.begin().await.unwrap();
+        insert(&mut tx, &batch, &[one.clone(), two.clone()])
+            .await
+            .unwrap();
+        let told = [
+            essay(&two, 2),
+            essay(&two, 3),
+            essay(&one, 1),
+            essay(&stranger, 4),
+        ];
+        let filled = fill_slots(&mut tx, &batch.id, &told).await.unwrap();
+        assert_eq!(filled, 2, "listed twice counts once, a stranger not at all");
+        let found = survivors(tx.conn(), &batch.id).await.unwrap();
+        assert_eq!(found, [essay(&one, 1), essay(&two, 2)]);
+
+        let phase = Phase::Spellcheck.name().as_str();
+        set_failed(&mut tx, &one, phase).await.unwrap();
+        set_text(&mut tx, &essay(&two, 9)).await.unwrap();
+        let found = survivors(tx.conn(), &batch.id).await.unwrap();
+        assert_eq!(found, [essay(&two, 9)]);
+    }
+}

@@ -177,6 +177,10 @@ impl Column {
 }
 
 /// What the table says: the state's name on the wire and the effects by their names.
+#[expect(
+    clippy::match_same_arms,
+    reason = "one arm per cell, in the order of the table"
+)]
 fn expected(row: Row, column: Column) -> Option<(BatchStatus, &'static [&'static str])> {
     use BatchStatus as S;
     Some(match (row, column) {
