@@ -23,6 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "fusebox-tower",
         &["fusebox", "fusebox-limit", "fusebox-resilient"],
     ),
+    ("fusebox-journal", &[]),
     ("fusebox-http", &["fusebox"]),
     ("fusebox-kafka", &["fusebox"]),
     ("fusebox-llm", &["fusebox", "fusebox-http"]),

@@ -1,0 +1,1 @@
+//! A durable queue on disk: a segmented log with group commit.
