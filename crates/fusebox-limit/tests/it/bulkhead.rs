@@ -1,0 +1,149 @@
+//! The fixed limit, its queue, and what becomes of those who leave it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use fusebox::{Classify, Outcome};
+use fusebox_limit::{Enter, Limit, Place};
+
+/// Counts its wake-ups.
+#[derive(Default)]
+struct Bell(AtomicUsize);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+struct Waiting {
+    enter: Enter,
+    bell: Arc<Bell>,
+}
+
+impl Waiting {
+    fn of(limit: &Limit) -> Self {
+        let enter = limit.enter().now().expect_err("no place is free");
+        let mut waiting = Self {
+            enter,
+            bell: Arc::default(),
+        };
+        assert!(waiting.poll().is_none());
+        waiting
+    }
+
+    fn poll(&mut self) -> Option<Place> {
+        let waker = Waker::from(Arc::clone(&self.bell));
+        match Pin::new(&mut self.enter).poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(place) => Some(place.expect("whoever waits is not refused any more")),
+            Poll::Pending => None,
+        }
+    }
+
+    fn rung(&self) -> usize {
+        self.bell.0.load(Ordering::SeqCst)
+    }
+}
+
+#[test]
+fn first_come_first_served_and_nobody_slips_in() {
+    let limit = Limit::bulkhead(1, 2).unwrap();
+    let inside = limit.try_enter().unwrap();
+    let mut first = Waiting::of(&limit);
+    let mut second = Waiting::of(&limit);
+    let full = limit.enter().now().unwrap().unwrap_err();
+    assert_eq!((full.limit(), full.waiting()), (1, 2));
+    assert_eq!(full.outcome(), Outcome::Neutral);
+
+    drop(inside);
+    assert_eq!((first.rung(), second.rung()), (1, 0));
+    assert!(
+        limit.try_enter().is_err(),
+        "the place is the first one's already"
+    );
+    assert!(second.poll().is_none());
+    let place = first.poll().unwrap();
+    assert_eq!(limit.snapshot().in_use, 1);
+    drop(place);
+    assert_eq!(second.rung(), 1);
+    drop(second.poll().unwrap());
+    let now = limit.snapshot();
+    assert_eq!(
+        (now.in_use, now.waiting, now.admitted, now.refused),
+        (0, 0, 3, 2)
+    );
+}
+
+#[test]
+fn a_granted_place_that_nobody_takes_goes_to_the_next() {
+    let limit = Limit::bulkhead(1, 3).unwrap();
+    let inside = limit.try_enter().unwrap();
+    let first = Waiting::of(&limit);
+    let between = Waiting::of(&limit);
+    let mut last = Waiting::of(&limit);
+    drop(between); // leaves the middle of the queue
+    drop(inside);
+    assert_eq!((first.rung(), last.rung()), (1, 0));
+    drop(first); // cancelled between its wake-up and its poll
+    assert_eq!(last.rung(), 1);
+    assert!(last.poll().is_some());
+    let now = limit.snapshot();
+    assert_eq!((now.in_use, now.waiting, now.gave_up), (0, 0, 2));
+}
+
+#[test]
+fn a_queue_position_is_taken_before_the_first_poll() {
+    let limit = Limit::bulkhead(1, 2).unwrap();
+    let inside = limit.try_enter().unwrap();
+    let unpolled = limit.enter();
+    let mut later = Waiting::of(&limit);
+    drop(inside);
+    assert!(later.poll().is_none());
+    drop(unpolled);
+    assert!(later.poll().is_some());
+}
+
+#[test]
+fn the_limit_can_be_moved_while_calls_are_under_way() {
+    let limit = Limit::bulkhead(1, 3).unwrap();
+    let inside = limit.try_enter().unwrap();
+    let mut first = Waiting::of(&limit);
+    let mut second = Waiting::of(&limit);
+    limit.set_max_concurrent(3).unwrap();
+    let (first, second) = (first.poll().unwrap(), second.poll().unwrap());
+    limit.set_max_concurrent(1).unwrap();
+    assert_eq!((limit.snapshot().limit, limit.snapshot().in_use), (1, 3));
+    drop((inside, first));
+    assert!(limit.try_enter().is_err(), "one is still inside");
+    drop(second);
+    assert!(limit.try_enter().is_ok());
+    assert_eq!(
+        limit.set_max_concurrent(0).unwrap_err().to_string(),
+        "max_concurrent is 0; allowed is 1 to 1000000"
+    );
+}
+
+#[test]
+fn a_place_is_given_back_by_a_panic() {
+    let limit = Limit::bulkhead(1, 0).unwrap();
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _place = limit.try_enter().unwrap();
+        std::panic::resume_unwind(Box::new("the call"));
+    }));
+    assert!(caught.is_err());
+    assert_eq!(limit.snapshot().in_use, 0);
+}
+
+#[test]
+fn nonsense_is_refused() {
+    assert_eq!(
+        Limit::bulkhead(0, 0).unwrap_err().setting(),
+        "max_concurrent"
+    );
+    assert_eq!(
+        Limit::bulkhead(1, u32::MAX).unwrap_err().setting(),
+        "max_waiting"
+    );
+}
