@@ -146,7 +146,7 @@ mod tests {
         for _ in 0..1_000 {
             aimd.learn(ended(Sample::Ignored, &aimd, 20));
         }
-        assert_eq!(aimd.limit, 20.0_f64.max(0.0));
+        assert_eq!((aimd.limit(), aimd.round()), (20, 0));
     }
 
     #[test]

@@ -91,7 +91,7 @@ impl Model {
 
     pub(crate) fn limit(config: fusebox_limit::AdaptiveConfig) -> (Limit, VirtualClock) {
         let clock = VirtualClock::new();
-        let limit = Limit::adaptive(config, Arc::new(clock.clone())).unwrap();
+        let limit = Limit::adaptive(config, Arc::new(clock.clone())).expect("settings of a test");
         (limit, clock)
     }
 }
@@ -114,7 +114,7 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(model: &'a Model, limit: &'a Limit, clock: &'a VirtualClock) -> Self {
-        let seconds = usize::try_from(model.seconds).unwrap();
+        let seconds = usize::try_from(model.seconds).expect("minutes");
         Self {
             model,
             limit,
@@ -206,7 +206,7 @@ impl<'a> Run<'a> {
             fails,
         });
         self.queue.push_back(call);
-        let timeout = u64::try_from(self.model.timeout.as_micros()).unwrap();
+        let timeout = u64::try_from(self.model.timeout.as_micros()).expect("seconds");
         self.at(self.now + timeout, What::TimesOut { call });
         self.serve();
     }
@@ -246,7 +246,7 @@ impl<'a> Run<'a> {
     }
 
     fn second(&self) -> usize {
-        usize::try_from(self.now / MICROS).unwrap()
+        usize::try_from(self.now / MICROS).expect("minutes")
     }
 
     #[expect(
