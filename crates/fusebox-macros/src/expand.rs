@@ -3,14 +3,14 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 use syn::spanned::Spanned;
-use syn::{Error, Item, ItemTrait, Result, TraitItem, parse_quote};
+use syn::{Error, Generics, Item, ItemTrait, Result, TraitItem, parse_quote};
 
 use crate::method::{self, Errors, Expanded, Shared, unraw};
 use crate::options::{MethodOptions, TraitOptions};
 
 /// Expands the attribute. After a complaint the trait itself is still there, so that its users are
 /// not full of errors too.
-pub(crate) fn resilient(options: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn resilient(options: TokenStream, item: &TokenStream) -> TokenStream {
     let mut item = match parse_trait(item.clone()) {
         Ok(item) => item,
         Err(error) => {
@@ -149,56 +149,82 @@ fn assemble(
     client: &str,
     parts: &Parts,
 ) -> TokenStream {
-    let rt = &shared.rt;
-    let (name, vis) = (&item.ident, &item.vis);
+    let name = &item.ident;
     let (_, arguments, _) = item.generics.split_for_impl();
-    let policies = format_ident!("__{wrapper}Policies");
-
-    let mut generics = item.generics.clone();
-    generics.params.push(parse_quote!(__T));
-    let clause = generics.make_where_clause();
-    if shared.local {
-        clause.predicates.push(parse_quote!(__T: #name #arguments));
-    } else {
-        clause.predicates.push(
-            parse_quote!(__T: #name #arguments + ::core::marker::Send + ::core::marker::Sync),
-        );
-    }
-    if shared.async_trait {
-        clause.predicates.push(parse_quote!(__T: 'static));
-    }
+    let generics = impl_generics(shared, item);
     let (parameters, _, clause) = generics.split_for_impl();
-
+    let wrapper_items = wrapper_items(shared, item, wrapper, client, parts);
     // A trait with parameters would leave them open, so `.resilient()` is for plain traits.
-    let extension = item.generics.params.is_empty().then(|| {
-        let extension = format_ident!("{wrapper}Ext");
-        quote! {
-            #[doc = "`.resilient(&resilience)` on every implementation."]
-            #vis trait #extension: ::core::marker::Sized {
-                /// Wraps it.
-                ///
-                /// # Errors
-                /// A circuit cannot be registered, or a setting makes no sense.
-                fn resilient(
-                    self,
-                    resilience: &#rt::Resilience,
-                ) -> ::core::result::Result<#wrapper<Self>, #rt::PolicyError> {
-                    #wrapper::new(self, resilience)
-                }
-            }
-            impl #parameters #extension for __T #clause {}
-        }
-    });
+    let extension = item
+        .generics
+        .params
+        .is_empty()
+        .then(|| extension(shared, item, wrapper, &generics));
     let async_trait = item.attrs.iter().filter(|attribute| {
         let last = attribute.path().segments.last();
         last.is_some_and(|segment| segment.ident == "async_trait")
     });
+    let methods = parts.methods.iter().map(|method| &method.method);
+    let associated = &parts.associated;
+    quote! {
+        #[allow(clippy::manual_async_fn, clippy::type_complexity, reason = "generated code")]
+        #item
 
+        #wrapper_items
+
+        #extension
+
+        #(#async_trait)*
+        #[allow(
+            deprecated,
+            clippy::manual_async_fn,
+            clippy::type_complexity,
+            clippy::used_underscore_binding,
+            reason = "generated code"
+        )]
+        impl #parameters #name #arguments for #wrapper<__T> #clause {
+            #(#associated)*
+            #(#methods)*
+        }
+    }
+}
+
+/// The trait's generics and one parameter more: the client inside.
+fn impl_generics(shared: &Shared, item: &ItemTrait) -> Generics {
+    let name = &item.ident;
+    let (_, arguments, _) = item.generics.split_for_impl();
+    let mut generics = item.generics.clone();
+    generics.params.push(parse_quote!(__T));
+    let clause = generics.make_where_clause();
+    let threads = (!shared.local).then(|| quote!(+ ::core::marker::Send + ::core::marker::Sync));
+    clause
+        .predicates
+        .push(parse_quote!(__T: #name #arguments #threads));
+    if shared.async_trait {
+        clause.predicates.push(parse_quote!(__T: 'static));
+    }
+    generics
+}
+
+/// The wrapper's type, its policies and what it can do besides the trait.
+fn wrapper_items(
+    shared: &Shared,
+    item: &ItemTrait,
+    wrapper: &syn::Ident,
+    client: &str,
+    parts: &Parts,
+) -> TokenStream {
+    let (rt, name, vis) = (&shared.rt, &item.ident, &item.vis);
+    let policies = format_ident!("__{wrapper}Policies");
     let metas = parts.methods.iter().map(|method| {
         let (cfgs, meta) = (&method.cfgs, &method.meta);
         quote!(#(#cfgs)* #meta)
     });
-    let protected = || parts.methods.iter().filter_map(|m| Some((m.policy.as_ref()?, &m.meta)));
+    let protected = || {
+        let methods = parts.methods.iter();
+        methods.filter_map(|method| Some((method.policy.as_ref()?, &method.meta)))
+    };
+    // A field per method, so that a method compiled out takes its policy along.
     let fields = protected().map(|((cfgs, name), _)| quote!(#(#cfgs)* #name: #rt::Policy));
     let inits = protected().map(|((cfgs, name), meta)| {
         quote!(#(#cfgs)* #name: resilience.method_policy(Self::CLIENT, &#meta)?)
@@ -207,20 +233,12 @@ fn assemble(
         let text = unraw(name);
         quote!(#(#cfgs)* (#text, &self.policies.#name))
     });
-    let methods = parts.methods.iter().map(|method| &method.method);
-    let associated = &parts.associated;
-    let doc = format!(
-        "[`{name}`] with a policy around every async method. Clones share their policies."
-    );
-    let reason = "generated code";
-
+    let doc =
+        format!("[`{name}`] with a policy around every async method. Clones share their policies.");
     quote! {
-        #[allow(clippy::manual_async_fn, clippy::type_complexity, reason = #reason)]
-        #item
-
         #[doc(hidden)]
         #[derive(Debug)]
-        #[allow(non_camel_case_types, reason = #reason)]
+        #[allow(non_camel_case_types, reason = "generated code")]
         struct #policies { #(#fields,)* }
 
         #[doc = #doc]
@@ -230,7 +248,7 @@ fn assemble(
             policies: ::std::sync::Arc<#policies>,
         }
 
-        #[allow(dead_code, reason = #reason)]
+        #[allow(dead_code, reason = "generated code")]
         impl<__T> #wrapper<__T> {
             /// The client's name, the first part of its operations' names.
             pub const CLIENT: &'static str = #client;
@@ -268,21 +286,35 @@ fn assemble(
                 ::std::vec![#(#listed),*]
             }
         }
+    }
+}
 
-        #extension
-
-        #(#async_trait)*
-        #[allow(
-            deprecated,
-            clippy::manual_async_fn,
-            clippy::type_complexity,
-            clippy::used_underscore_binding,
-            reason = #reason
-        )]
-        impl #parameters #name #arguments for #wrapper<__T> #clause {
-            #(#associated)*
-            #(#methods)*
+/// `.resilient()` on every implementation.
+fn extension(
+    shared: &Shared,
+    item: &ItemTrait,
+    wrapper: &syn::Ident,
+    generics: &Generics,
+) -> TokenStream {
+    let (rt, vis) = (&shared.rt, &item.vis);
+    let extension = format_ident!("{wrapper}Ext");
+    let (parameters, _, clause) = generics.split_for_impl();
+    quote! {
+        #[doc = "`.resilient(&resilience)` on every implementation."]
+        #[allow(dead_code, reason = "generated code")]
+        #vis trait #extension: ::core::marker::Sized {
+            /// Wraps it.
+            ///
+            /// # Errors
+            /// A circuit cannot be registered, or a setting makes no sense.
+            fn resilient(
+                self,
+                resilience: &#rt::Resilience,
+            ) -> ::core::result::Result<#wrapper<Self>, #rt::PolicyError> {
+                #wrapper::new(self, resilience)
+            }
         }
+        impl #parameters #extension for __T #clause {}
     }
 }
 

@@ -50,5 +50,5 @@ use proc_macro::TokenStream;
 /// implementation.
 #[proc_macro_attribute]
 pub fn resilient(options: TokenStream, item: TokenStream) -> TokenStream {
-    expand::resilient(options.into(), item.into()).into()
+    expand::resilient(options.into(), &item.into()).into()
 }

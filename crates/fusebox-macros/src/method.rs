@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
@@ -148,7 +148,10 @@ impl<'a> Method<'a> {
             && self.receiver != Receiver::Shared
         {
             let (have, why) = match self.receiver {
-                Receiver::Exclusive => ("&mut self", "its failed attempt may have changed the client"),
+                Receiver::Exclusive => (
+                    "&mut self",
+                    "its failed attempt may have changed the client",
+                ),
                 _ => ("self", "its first attempt uses the client up"),
             };
             errors.add(
@@ -206,23 +209,17 @@ impl<'a> Method<'a> {
             signature.asyncness = None;
             signature.output = self.declared_output();
         }
-        let body = match self.protected() {
-            Some(output) => {
-                let call = self.protected_call(output, &arguments);
-                if self.shared.async_trait && self.is_async_fn {
-                    call
-                } else {
-                    quote!(async move { #call })
-                }
+        let boxed = self.shared.async_trait && self.is_async_fn;
+        let body = if let Some(output) = self.protected() {
+            let call = self.protected_call(output, &arguments);
+            if boxed {
+                call
+            } else {
+                quote!(async move { #call })
             }
-            None => {
-                let call = self.call(&arguments, &self.object());
-                if self.shared.async_trait && self.is_async_fn {
-                    quote!(#call.await)
-                } else {
-                    call
-                }
-            }
+        } else {
+            let call = self.call(&arguments, &self.object());
+            if boxed { quote!(#call.await) } else { call }
         };
         Expanded {
             method: quote!(#(#cfgs)* #[inline] #signature { #body }),
@@ -271,9 +268,10 @@ impl<'a> Method<'a> {
                 GenericParam::Lifetime(_) => None,
             })
             .collect();
-        let anonymous = self.signature.inputs.iter().any(
-            |argument| matches!(argument, FnArg::Typed(argument) if has_impl(&argument.ty)),
-        );
+        let anonymous =
+            self.signature.inputs.iter().any(
+                |argument| matches!(argument, FnArg::Typed(argument) if has_impl(&argument.ty)),
+            );
         // With `impl Trait` arguments no list may be given, and all can be inferred.
         if parameters.is_empty() || anonymous {
             return TokenStream::new();
@@ -306,6 +304,8 @@ impl<'a> Method<'a> {
             let call = self.call(arguments, &object);
             quote!(move || #call)
         };
+        // With the whole expression at one place, a bound that fails is told once.
+        let policy = relocated(policy, span);
         let judge = self.judge(output, span);
         if self.options.stream.is_none() {
             let run = match (&self.options.hedge, repeatable) {
@@ -325,7 +325,7 @@ impl<'a> Method<'a> {
         if has_impl(output) {
             return quote!(#prelude #opened);
         }
-        let rt = &self.shared.rt;
+        let rt = self.rt(span);
         quote_spanned!(span=> #prelude #opened.map(#rt::__private::Rebox::rebox))
     }
 
@@ -340,24 +340,35 @@ impl<'a> Method<'a> {
                     FnArg::Receiver(receiver) => receiver.span(),
                 };
                 let span = Span::call_site().located_at(span);
+                let argument = relocated(argument.to_token_stream(), span);
                 quote_spanned!(span=> ::core::clone::Clone::clone(&#argument))
             })
             .collect()
     }
 
+    /// The runtime crate's path, located where errors about its use belong.
+    fn rt(&self, span: Span) -> TokenStream {
+        relocated(self.shared.rt.clone(), span)
+    }
+
     fn judge(&self, output: &Type, span: Span) -> TokenStream {
-        let rt = &self.shared.rt;
         let error = if has_impl(output) {
             // The whole type cannot be named here, but mostly its error can.
-            result_error(output)
+            result_error(output).map(|error| relocated(error.to_token_stream(), span))
         } else {
-            Some(parse_quote_at(span, quote_spanned!(span=> <#output as #rt::Fallible>::Error)))
+            Some(self.error_of(output.to_token_stream(), span))
         };
         self.judge_of(error.as_ref(), span)
     }
 
-    fn judge_of(&self, error: Option<&Type>, span: Span) -> TokenStream {
-        let rt = &self.shared.rt;
+    /// `<R as Fallible>::Error`.
+    fn error_of(&self, result: TokenStream, span: Span) -> TokenStream {
+        let (rt, result) = (self.rt(span), relocated(result, span));
+        quote_spanned!(span=> <#result as #rt::Fallible>::Error)
+    }
+
+    fn judge_of(&self, error: Option<&TokenStream>, span: Span) -> TokenStream {
+        let rt = self.rt(span);
         let path = self
             .options
             .classify
@@ -382,19 +393,20 @@ impl<'a> Method<'a> {
     }
 
     fn item_guard(&self, output: &Type, span: Span) -> TokenStream {
-        let rt = &self.shared.rt;
-        let item = stream_item(output).map_or_else(
-            || quote_spanned!(span=> <<#output as #rt::Fallible>::Ok as #rt::__private::Stream>::Item),
-            ToTokens::into_token_stream,
-        );
-        let error: Type =
-            parse_quote_at(span, quote_spanned!(span=> <#item as #rt::Fallible>::Error));
+        let rt = self.rt(span);
+        let item = if let Some(item) = stream_item(output) {
+            relocated(item.to_token_stream(), span)
+        } else {
+            let output = relocated(output.to_token_stream(), span);
+            quote_spanned!(span=> <<#output as #rt::Fallible>::Ok as #rt::__private::Stream>::Item)
+        };
+        let error = self.error_of(item, span);
         let judge = self.judge_of(Some(&error), span);
         let last = self.options.last.as_ref().map(|last| {
             let path = &last.value;
             quote!(.ending_with(|__item| #path(__item)))
         });
-        quote_spanned!(span=> #rt::ItemGuard::<#item>::new(#judge)#last)
+        quote_spanned!(span=> #rt::ItemGuard::new(#judge)#last)
     }
 
     fn meta(&self) -> TokenStream {
@@ -513,9 +525,10 @@ fn receiver(signature: &Signature) -> Result<Receiver> {
 
 /// `async_trait` leaves a lifetime of its own name behind.
 fn reject_expanded_async_trait(signature: &Signature) -> Result<()> {
-    let expanded = signature.generics.lifetimes().any(|parameter| {
-        parameter.lifetime.ident == "async_trait"
-    });
+    let expanded = signature
+        .generics
+        .lifetimes()
+        .any(|parameter| parameter.lifetime.ident == "async_trait");
     if expanded {
         return Err(Error::new(
             signature.ident.span(),
@@ -613,12 +626,22 @@ pub(crate) fn unraw(ident: &Ident) -> String {
     text.strip_prefix("r#").map_or(text.clone(), str::to_owned)
 }
 
-fn parse_quote_at(span: Span, tokens: TokenStream) -> Type {
-    syn::parse2(tokens).unwrap_or_else(|_| parse_quote_spanned_unit(span))
-}
-
-fn parse_quote_spanned_unit(span: Span) -> Type {
-    syn::parse_quote_spanned!(span=> ())
+/// The same tokens, with the same meaning of their names, at another place: what is wrong with them
+/// is then told there, once, instead of once for every way the places can be joined.
+fn relocated(tokens: TokenStream, place: Span) -> TokenStream {
+    tokens
+        .into_iter()
+        .map(|mut token| {
+            if let TokenTree::Group(group) = &token {
+                let inner = relocated(group.stream(), place);
+                let mut moved = Group::new(group.delimiter(), inner);
+                moved.set_span(place.resolved_at(group.span()));
+                return TokenTree::Group(moved);
+            }
+            token.set_span(place.resolved_at(token.span()));
+            token
+        })
+        .collect()
 }
 
 fn place<T>(option: Option<&At<T>>) -> Option<Span> {

@@ -33,7 +33,6 @@ impl<A, F> Scope<A, F> {
     }
 }
 
-#[expect(private_bounds, reason = "the trait is a detail of the two public values that have it")]
 impl<A: Ambient, F: Future> Future for Scope<A, F> {
     type Output = F::Output;
 

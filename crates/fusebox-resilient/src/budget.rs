@@ -72,15 +72,12 @@ impl RetryBudget {
         if bucket.level.load(Ordering::Relaxed) >= bucket.capacity {
             return;
         }
-        let add = |level: u64| {
-            (level < bucket.capacity).then(|| (level + bucket.deposit).min(bucket.capacity))
-        };
-        // An `Err` is a bucket that another thread has just filled.
-        drop(
-            bucket
-                .level
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add),
-        );
+        let filled = bucket
+            .level
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |level| {
+                Some((level + bucket.deposit).min(bucket.capacity))
+            });
+        debug_assert!(filled.is_ok(), "the closure always answers Some");
     }
 
     /// Takes a token for one repetition; false, and counted, when there is none.
@@ -188,7 +185,9 @@ mod tests {
         let budget = RetryBudget::new(1_000, 1.0);
         let granted: u64 = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8)
-                .map(|_| scope.spawn(|| (0..500).map(|_| u64::from(budget.withdraw())).sum::<u64>()))
+                .map(|_| {
+                    scope.spawn(|| (0..500).map(|_| u64::from(budget.withdraw())).sum::<u64>())
+                })
                 .collect();
             threads.into_iter().map(|t| t.join().unwrap()).sum()
         });
@@ -207,7 +206,11 @@ mod tests {
             }
             let takers: Vec<_> = (0..4)
                 .map(|_| {
-                    scope.spawn(|| (0..2_000).map(|_| u64::from(budget.withdraw())).sum::<u64>())
+                    scope.spawn(|| {
+                        (0..2_000)
+                            .map(|_| u64::from(budget.withdraw()))
+                            .sum::<u64>()
+                    })
                 })
                 .collect();
             takers.into_iter().map(|t| t.join().unwrap()).sum()

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::ambient::{Ambient, Scope};
 
 /// About thirty years: later than this is never.
-const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
+const FAR: Duration = Duration::from_hours(24 * 365 * 30);
 
 thread_local! {
     static CURRENT: Cell<Option<Deadline>> = const { Cell::new(None) };
@@ -144,7 +144,11 @@ mod tests {
         })));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(work.as_mut().poll(&mut cx).is_pending());
-        assert_eq!(Deadline::current(), None, "between polls the thread is free of it");
+        assert_eq!(
+            Deadline::current(),
+            None,
+            "between polls the thread is free of it"
+        );
         assert!(work.as_mut().poll(&mut cx).is_ready());
         assert_eq!(Deadline::current(), None);
     }

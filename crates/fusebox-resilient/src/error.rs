@@ -81,8 +81,9 @@ impl Rejected {
     /// True when the call was certainly not made, so that making it again elsewhere is safe.
     pub fn was_not_sent(&self) -> bool {
         match &self.inner.reason {
-            Reason::NotPermitted(_) | Reason::TooBusy { .. } => self.context().attempts() == 0,
-            Reason::DeadlineExceeded => self.context().attempts() == 0,
+            Reason::NotPermitted(_) | Reason::TooBusy { .. } | Reason::DeadlineExceeded => {
+                self.context().attempts() == 0
+            }
             Reason::AttemptTimedOut { .. }
             | Reason::StreamStalled { .. }
             | Reason::StreamTruncated => false,
@@ -101,7 +102,10 @@ impl fmt::Display for Rejected {
         match &self.inner.reason {
             Reason::NotPermitted(_) => write!(f, "the call of {operation} was not permitted"),
             Reason::TooBusy { limit } => {
-                write!(f, "the call of {operation} was refused: {limit} are under way")
+                write!(
+                    f,
+                    "the call of {operation} was refused: {limit} are under way"
+                )
             }
             Reason::AttemptTimedOut { after } => {
                 write!(f, "the call of {operation} got no answer within {after:?}")

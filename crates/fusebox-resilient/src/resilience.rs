@@ -306,18 +306,12 @@ impl ResilienceBuilder {
             .filter_map(|(name, c)| Some((name, c.breaker.as_ref()?)));
         let all_circuits = "all circuits".to_owned();
         for (name, config) in own.chain([(&all_circuits, &layers.breaker)]) {
-            config
-                .validate()
-                .map_err(|source| PolicyError::Breaker {
-                    name: name.clone(),
-                    source,
-                })?;
+            config.validate().map_err(|source| PolicyError::Breaker {
+                name: name.clone(),
+                source,
+            })?;
         }
-        Ok(Resilience::assemble(
-            &self.registry,
-            self.layers,
-            self.ids,
-        ))
+        Ok(Resilience::assemble(&self.registry, self.layers, self.ids))
     }
 
     fn layer(&mut self, circuit: String) -> &mut CircuitLayer {

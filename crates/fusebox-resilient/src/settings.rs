@@ -17,7 +17,8 @@ use crate::budget::RetryBudget;
 pub struct Settings {
     /// Time for one attempt; reaching it is a failure of the dependency. Standard: 10 s.
     pub attempt_timeout: Option<Duration>,
-    /// Time for a call with all its attempts and waits. Standard: 30 s.
+    /// Time for a call with all its attempts and waits, for a stream until it is open.
+    /// Standard: 30 s.
     pub total_timeout: Option<Duration>,
     /// Most attempts of an operation that may be repeated, the first included. Standard: 3.
     pub max_attempts: Option<u32>,

@@ -50,7 +50,8 @@ pin_project! {
     /// The call lasts as long as its stream: the circuit hears of a success when the stream has
     /// ended well, of a failure when an item is one, when the stream falls silent, or ends before
     /// its last item. Silence and truncation come out as a last item, an error. A stream that is
-    /// dropped before its end is neutral. A slow-call rule of the circuit must allow for whole
+    /// dropped before its end is neutral. The total timeout is for the opening only; the deadline of
+    /// the work that opened it holds for the whole stream. A slow-call rule of the circuit must allow for whole
     /// streams.
     #[must_use = "streams do nothing unless polled"]
     pub struct GuardedStream<S>
@@ -204,7 +205,7 @@ impl<I: Fallible> Watch<I> {
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<I> {
         let active = self.run.active();
         let limits = (active.first_item, active.idle);
-        ready!(self.silence.poll(limits, self.run.deadline(), cx));
+        ready!(self.silence.poll(limits, self.run.ambient_deadline(), cx));
         let reason = match self.silence.kind {
             SilenceKind::Silent(after) => {
                 self.settle(Verdict::failure());

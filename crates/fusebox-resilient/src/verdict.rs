@@ -102,7 +102,8 @@ impl From<Outcome> for Verdict {
 /// A result whose error can stand for a refusal: every `Result<T, E>` with `E: From<Rejected>`,
 /// under whatever alias.
 #[diagnostic::on_unimplemented(
-    message = "a protected method must return `Result<_, E>` with `E: From<Rejected>`, not `{Self}`",
+    message = "a protected method must return `Result<_, E>` with `E: From<Rejected>`, and so must \
+               be each item of a guarded stream; this is `{Self}`",
     label = "not a `Result` whose error can be made from `fusebox_resilient::Rejected`",
     note = "give the error an `impl From<fusebox_resilient::Rejected>`, or leave the method \
             unprotected with `#[resilient(skip)]`"
@@ -172,7 +173,7 @@ impl<E> Judge<E> {
     where
         E: CarryContext,
     {
-        self.carry = Some(|error, context| error.carry(context));
+        self.carry = Some(E::carry);
         self
     }
 
@@ -287,7 +288,7 @@ pub trait ViaCarry<E> {
 
 impl<E: CarryContext> ViaCarry<E> for &Select<E> {
     fn carry(&self) -> Option<fn(&mut E, &Context)> {
-        Some(|error, context| error.carry(context))
+        Some(E::carry)
     }
 }
 
@@ -322,6 +323,10 @@ mod tests {
     }
 
     #[test]
+    #[expect(
+        clippy::needless_borrow,
+        reason = "the number of references is what decides"
+    )]
     fn the_most_telling_ability_wins() {
         struct Classified;
         impl Classify for Classified {
@@ -338,10 +343,7 @@ mod tests {
             (&&&Select::<Outer>::new()).verdict()(&refusal()),
             Verdict::neutral()
         );
-        assert_eq!(
-            (&&&Select::<u8>::new()).verdict()(&1),
-            Verdict::failure()
-        );
+        assert_eq!((&&&Select::<u8>::new()).verdict()(&1), Verdict::failure());
     }
 
     #[test]

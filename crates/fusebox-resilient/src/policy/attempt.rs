@@ -150,10 +150,7 @@ impl<A: Deref<Target = Active>> Run<A> {
 
     fn admit(&self) -> Result<Admitted, Reason> {
         let active = self.active();
-        let permit = active
-            .breaker
-            .try_acquire()
-            .map_err(Reason::NotPermitted)?;
+        let permit = active.breaker.try_acquire().map_err(Reason::NotPermitted)?;
         let place = match &active.bulkhead {
             None => None,
             Some(bulkhead) => match bulkhead.enter() {

@@ -308,7 +308,9 @@ impl Active {
                 .max_concurrent
                 .map(|limit| Arc::new(Bulkhead::new(limit))),
             budget,
-            backoff: settings.backoff.unwrap_or(Backoff::new(Duration::ZERO, Duration::ZERO)),
+            backoff: settings
+                .backoff
+                .unwrap_or(Backoff::new(Duration::ZERO, Duration::ZERO)),
             max_attempts: settings.max_attempts.unwrap_or(1),
             attempt_timeout: time(settings.attempt_timeout),
             total_timeout: time(settings.total_timeout),

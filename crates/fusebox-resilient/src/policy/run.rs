@@ -22,6 +22,9 @@ pub(crate) struct Run<A: Deref<Target = Active>> {
     span: Span,
     /// Read only when some timeout needs it.
     started: Option<Instant>,
+    /// The work's own.
+    ambient: Option<Deadline>,
+    /// The earlier of the work's and that of the total timeout.
     deadline: Option<Deadline>,
     attempts: AtomicU32,
     finished: AtomicBool,
@@ -52,9 +55,8 @@ pub(crate) enum LimitKind {
 impl<A: Deref<Target = Active>> Run<A> {
     pub(crate) fn begin(active: A) -> Self {
         let ambient = Deadline::current();
-        let timed = active.attempt_timeout.is_some()
-            || active.total_timeout.is_some()
-            || ambient.is_some();
+        let timed =
+            active.attempt_timeout.is_some() || active.total_timeout.is_some() || ambient.is_some();
         let started = timed.then(Instant::now);
         let own = started
             .zip(active.total_timeout)
@@ -63,6 +65,7 @@ impl<A: Deref<Target = Active>> Run<A> {
             span: span(&active),
             active,
             started,
+            ambient,
             deadline: Deadline::earlier(own, ambient),
             attempts: AtomicU32::new(0),
             finished: AtomicBool::new(false),
@@ -77,8 +80,9 @@ impl<A: Deref<Target = Active>> Run<A> {
         &self.span
     }
 
-    pub(crate) fn deadline(&self) -> Option<Deadline> {
-        self.deadline
+    /// The deadline of the work around the call; an open stream knows no other.
+    pub(crate) fn ambient_deadline(&self) -> Option<Deadline> {
+        self.ambient
     }
 
     /// Notes that the call is really made now.
@@ -222,4 +226,42 @@ fn recorded_span(active: &Active) -> Span {
         circuit.blocked = Empty,
         attempts = Empty,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU32;
+
+    use fusebox::{Classify, Outcome, Registry};
+
+    use crate::{Ids, Resilience};
+
+    #[derive(Debug)]
+    struct Down;
+
+    impl Classify for Down {
+        fn outcome(&self) -> Outcome {
+            Outcome::Failure
+        }
+    }
+
+    /// Here and not with the other tests of spans: in their process somebody listens.
+    #[tokio::test]
+    async fn without_a_listener_nothing_is_made() {
+        let asked = Arc::new(AtomicU32::new(0));
+        let counter = Arc::clone(&asked);
+        let resilience = Resilience::builder(&Registry::new("gateway"))
+            .ids(move || {
+                counter.fetch_add(1, super::Ordering::SeqCst);
+                Ids::new()
+            })
+            .build()
+            .unwrap();
+        let policy = resilience.policy("content", "content.fetch").unwrap();
+        assert!(policy.call(async || Ok::<_, Down>(())).await.is_ok());
+        assert_eq!(asked.load(super::Ordering::SeqCst), 0);
+        assert!(policy.call(async || Err::<(), _>(Down)).await.is_err());
+        assert_eq!(asked.load(super::Ordering::SeqCst), 1, "for the error");
+    }
 }

@@ -1,0 +1,165 @@
+//! The span of a protected call.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use fusebox_resilient::Ids;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::DefaultGuard;
+use tracing::{Dispatch, Span, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::support::*;
+
+type Fields = BTreeMap<&'static str, String>;
+
+/// Keeps the fields of all protected calls, in order of their beginning.
+#[derive(Clone, Default)]
+struct Recorder(Arc<Mutex<Vec<(Id, Fields)>>>);
+
+struct Collect<'a>(&'a mut Fields);
+
+impl Visit for Collect<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.insert(field.name(), format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name(), value.to_owned());
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, _: Context<'_, S>) {
+        if attributes.metadata().name() == "protected_call" {
+            let mut fields = Fields::new();
+            attributes.record(&mut Collect(&mut fields));
+            self.0.lock().unwrap().push((id.clone(), fields));
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
+        let mut spans = self.0.lock().unwrap();
+        if let Some((_, fields)) = spans.iter_mut().rev().find(|(known, _)| known == id) {
+            values.record(&mut Collect(fields));
+        }
+    }
+}
+
+impl Recorder {
+    fn start() -> (Self, DefaultGuard) {
+        // While only one subscriber is alive, a place in the code that another test's thread
+        // reaches first asks that thread's subscriber, which is none, and stays silent for good.
+        static SECOND: OnceLock<Dispatch> = OnceLock::new();
+        SECOND.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
+        let recorder = Self::default();
+        let subscriber = tracing_subscriber::registry().with(recorder.clone());
+        (recorder, tracing::subscriber::set_default(subscriber))
+    }
+
+    fn spans(&self) -> Vec<Fields> {
+        let spans = self.0.lock().unwrap();
+        spans.iter().map(|(_, fields)| fields.clone()).collect()
+    }
+}
+
+fn check(fields: &Fields, expected: &[(&'static str, &str)]) {
+    for (name, value) in expected {
+        assert_eq!(fields.get(name).map(String::as_str), Some(*value), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_tells_its_circuit_and_its_result() {
+    let (recorder, _guard) = Recorder::start();
+    let client = Fake::with([Step::Fail(ApiError::BadRequest), Step::Fail(DOWN)])
+        .resilient(&resilience(1))
+        .unwrap();
+    let ids = Ids::new().with_correlation_id("c-1");
+    ids.scope(async {
+        assert!(client.consume_all().await.is_err());
+    })
+    .await;
+    let spans = recorder.spans();
+    check(
+        &spans[0],
+        &[
+            ("otel.name", "circuit_breaker.bc.health"),
+            ("service", "orchestrator"),
+            ("operation", "bc.health"),
+            ("correlation_id", "c-1"),
+            ("circuit.name", "bc"),
+            ("circuit.state", "closed"),
+            ("circuit.failure_count", "0"),
+            ("circuit.success_count", "0"),
+            ("circuit.call_result", "neutral"),
+            ("circuit.blocked", "false"),
+            ("attempts", "1"),
+        ],
+    );
+    check(
+        &spans[1],
+        &[
+            ("circuit.call_result", "failure"),
+            ("otel.status_code", "ERROR"),
+        ],
+    );
+    check(
+        &spans[2],
+        &[
+            ("circuit.state", "open"),
+            ("circuit.call_result", "blocked"),
+            ("circuit.blocked", "true"),
+            ("attempts", "0"),
+        ],
+    );
+    assert_eq!(spans.len(), 3);
+}
+
+impl ResilientBatchConductor<Fake> {
+    /// One call after the other, whatever they give; the last one's answer.
+    async fn consume_all(&self) -> ApiResult<()> {
+        assert!(self.health().await.is_err());
+        assert!(self.health().await.is_err());
+        self.health().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_span_for_all_attempts_around_the_call_itself() {
+    let (recorder, _guard) = Recorder::start();
+    let policy = resilience(9).policy("store", "store.put").unwrap();
+    let tries = std::cell::Cell::new(0);
+    let answer = policy
+        .repeat(async || {
+            assert_eq!(
+                Span::current().metadata().map(tracing::Metadata::name),
+                Some("protected_call")
+            );
+            tries.set(tries.get() + 1);
+            if tries.get() < 3 { Err(DOWN) } else { Ok(()) }
+        })
+        .await;
+    assert!(answer.is_ok() && Span::current().is_none());
+    let spans = recorder.spans();
+    assert_eq!(spans.len(), 1);
+    check(
+        &spans[0],
+        &[("circuit.call_result", "success"), ("attempts", "3")],
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_call_is_told_as_abandoned() {
+    let (recorder, _guard) = Recorder::start();
+    let client = Fake::with([Step::Hang]).resilient(&resilience(1)).unwrap();
+    let brief = std::time::Duration::from_millis(5);
+    assert!(tokio::time::timeout(brief, client.health()).await.is_err());
+    check(
+        &recorder.spans()[0],
+        &[("circuit.call_result", "abandoned")],
+    );
+}

@@ -1,0 +1,12 @@
+use fusebox_resilient::resilient;
+
+#[resilient]
+struct Client;
+
+#[resilient]
+impl Client {}
+
+#[resilient]
+async fn fetch() {}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use fusebox_resilient::resilient;
+
+#[resilient]
+trait Client {
+    async fn fetch(&self) -> bool;
+}
+
+fn main() {}
