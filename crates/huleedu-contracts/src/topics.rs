@@ -31,7 +31,8 @@ wire_enum! {
         BatchValidationErrors = "huleedu.els.batch.validation.errors.v1",
         /// Students are matched, a regular batch may run. Essay Lifecycle → Batch Orchestrator.
         BatchEssaysReady = "huleedu.els.batch.essays.ready.v1",
-        /// A client asks for a pipeline. API Gateway → Batch Orchestrator.
+        /// A client asks for a pipeline. API Gateway → Batch Orchestrator; the orchestrator itself
+        /// sends a request again that came before the batch was ready.
         ClientBatchPipelineRequest = "huleedu.commands.batch.pipeline.v1",
         /// Spell-check a batch. Batch Orchestrator → Essay Lifecycle.
         SpellcheckInitiateCommand = "huleedu.els.spellcheck.initiate.command.v1",
