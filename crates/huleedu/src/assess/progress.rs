@@ -34,7 +34,7 @@ impl Progress {
     /// Shows on standard error.
     pub(crate) fn new() -> Self {
         let bar = io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(0);
+            let bar = ProgressBar::new(1);
             let style = ProgressStyle::with_template(
                 "{spinner} {msg:24} {wide_bar} {pos}/{len}  {elapsed}",
             )
@@ -63,13 +63,14 @@ impl Progress {
     /// Says where things stand.
     pub(crate) fn show(&mut self, step: &Step) {
         if let Some(bar) = &self.bar {
+            // A bar of nothing would show as full.
+            bar.set_length(step.total.max(1));
+            bar.set_position(step.done);
             if self.phase != step.phase {
                 bar.reset_elapsed();
                 bar.set_message(step.phase);
                 step.phase.clone_into(&mut self.phase);
             }
-            bar.set_length(step.total);
-            bar.set_position(step.done);
             return;
         }
         let text = format!("{}: {}/{}", step.phase, step.done, step.total);
