@@ -258,13 +258,13 @@ static CHECKS: [Check; 29] = [
     check(
         "15a",
         "a hundred breakers that trip together probe at different times",
-        &[Ability::Jitter, Ability::RetryAfter],
+        &[Ability::RetryAfter, Ability::Jitter],
         settings::breaks_spread,
     ),
     check(
         "15b",
         "breaks grow while probes fail, up to a cap",
-        &[Ability::Escalation, Ability::RetryAfter],
+        &[Ability::RetryAfter, Ability::Escalation],
         settings::breaks_grow_to_a_cap,
     ),
     check(
@@ -276,7 +276,7 @@ static CHECKS: [Check; 29] = [
     check(
         "16b",
         "a Retry-After of the dependency sets the break",
-        &[Ability::Hint, Ability::RetryAfter, Ability::ExactTrip],
+        &[Ability::RetryAfter, Ability::Hint, Ability::ExactTrip],
         settings::a_hint_sets_the_break,
     ),
     check(

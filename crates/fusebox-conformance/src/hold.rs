@@ -121,6 +121,16 @@ where
     }
 }
 
+/// Makes the same future and drops it unpolled, for [`crate::Breaker::abandon_unstarted`].
+pub fn abandon<F>(protect: impl FnOnce(Upstream) -> F)
+where
+    F: Future<Output = Settled>,
+{
+    drop(protect(Upstream {
+        shared: Arc::default(),
+    }));
+}
+
 struct Held {
     future: Pin<Box<dyn Future<Output = Settled>>>,
     shared: Arc<Mutex<Shared>>,

@@ -41,7 +41,7 @@ mod subject;
 mod threads;
 
 pub use check::{Check, NOT_ASKED, checks, run};
-pub use hold::{Fault, Settled, Upstream, hold, unwind_with};
+pub use hold::{Fault, Settled, Upstream, abandon, hold, unwind_with};
 pub use report::{Report, Verdict, table};
 pub use subject::{
     Ability, Breaker, Call, Config, Ending, Observer, Phase, Refusal, Refused, Slow, Subject,

@@ -1,7 +1,8 @@
 //! The moves that checks are made of.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -163,17 +164,29 @@ pub(crate) fn usual_probes(subject: &dyn Subject, config: &Config) -> Result<usi
 /// How many of `callers` that come at the same moment, from many threads, are admitted.
 pub(crate) fn crowd(breaker: &dyn Breaker, callers: usize) -> usize {
     let admitted = AtomicUsize::new(0);
+    let panic = Mutex::new(None);
     let (gate, done) = (Barrier::new(THREADS), Barrier::new(THREADS));
     thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
                 gate.wait();
-                let held = started(breaker, callers / THREADS);
-                admitted.fetch_add(held.len(), Ordering::Relaxed);
+                // Caught, because the others would wait for this thread for ever.
+                let held = catch_unwind(AssertUnwindSafe(|| started(breaker, callers / THREADS)));
                 // Nobody lets go before all have asked, so no slot is used twice.
                 done.wait();
+                match held {
+                    Ok(held) => {
+                        admitted.fetch_add(held.len(), Ordering::Relaxed);
+                    }
+                    Err(payload) => {
+                        *panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(payload);
+                    }
+                }
             });
         }
     });
+    if let Some(payload) = panic.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        resume_unwind(payload);
+    }
     admitted.into_inner()
 }

@@ -177,7 +177,9 @@ pub enum Ability {
     CountWindow,
     /// Judges the calls of the last stretch of time.
     TimeWindow,
-    /// From fresh, [`Config::minimum`] failures and no fewer open it, whatever time they take.
+    /// From fresh, an exact number of failures opens it, whatever time they take;
+    /// [`Config::minimum`] of them where [`Ability::Minimum`] or [`Ability::EventTotals`] is
+    /// declared too.
     ExactTrip,
     /// The minimum and the window are two settings.
     Minimum,

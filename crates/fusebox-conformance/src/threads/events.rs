@@ -109,6 +109,8 @@ pub(crate) fn changes_are_one_line(subject: &dyn Subject) -> Answer {
                 }
             });
         }
+        // Also set by a panic here, for which the workers would never be done.
+        let _over = SetOnDrop(&over);
         for _ in 0..60 {
             breaker.pass(config.first_break / 2);
             for _ in 0..20 {
@@ -117,7 +119,6 @@ pub(crate) fn changes_are_one_line(subject: &dyn Subject) -> Answer {
                 }
             }
         }
-        over.store(true, Ordering::Relaxed);
     });
     let line = diary.line();
     if line.len() < 3 {
@@ -134,6 +135,14 @@ pub(crate) fn changes_are_one_line(subject: &dyn Subject) -> Answer {
         before = to;
     }
     Ok(())
+}
+
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Thread 20: a short opening was missed, a second one not shown, and the counts were already

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::check::Answer;
-use crate::moves::{break_over, calls, first_probe, make, started, wrong};
+use crate::moves::{
+    break_over, calls, failures_to_open, first_probe, make, started, usual_probes, wrong,
+};
 use crate::subject::{Ability, Breaker, Config, Ending, Slow, Subject, Window};
 
 /// Thread 2: ignored errors kept the probes' permits, until none was left.
@@ -26,16 +28,16 @@ pub(crate) fn classifier_panics_keep_no_slot(subject: &dyn Subject) -> Answer {
 
 fn keep_no_slot(subject: &dyn Subject, ending: Ending) -> Answer {
     let config = Config::default();
+    let usual = usual_probes(subject, &config)?;
     let breaker = make(subject, &config)?;
     break_over(&*breaker, &config)?;
     calls(&*breaker, 10, ending)?;
     let admitted = started(&*breaker, 20).len();
-    let permitted = subject.permitted(&config);
-    if admitted == permitted {
+    if admitted == usual {
         return Ok(());
     }
     wrong(format!(
-        "after 10 probes that ended so, {admitted} of 20 callers were admitted, permitted {permitted}"
+        "after 10 probes that ended so, {admitted} of 20 callers were admitted, where {usual} are usual"
     ))
 }
 
@@ -54,11 +56,16 @@ pub(crate) fn cancelled_calls_count_for_nothing(subject: &dyn Subject) -> Answer
     first_probe(&*breaker).map(drop)
 }
 
-/// Failures, then many calls of a kind that counts for nothing, then the failure that is missing.
+/// All but one of the failures it takes, then many calls of a kind that counts for nothing, then
+/// the failure that is missing.
 fn count_for_nothing(subject: &dyn Subject, call: &dyn Fn(&dyn Breaker)) -> Answer {
     let config = Config::default();
+    let fresh = make(subject, &config)?;
+    let Some(failures) = failures_to_open(&*fresh, 10 * config.minimum) else {
+        return wrong("it does not open at a number of failures, as declared");
+    };
     let breaker = make(subject, &config)?;
-    calls(&*breaker, config.minimum - 1, Ending::Failure)?;
+    calls(&*breaker, failures.saturating_sub(1), Ending::Failure)?;
     for _ in 0..50 {
         call(&*breaker);
     }

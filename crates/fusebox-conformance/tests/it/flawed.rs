@@ -11,7 +11,7 @@ const NOTICED_BY: [(Flaw, &[&str]); 33] = [
     (Flaw::LifetimeCounts, &["A", "18"]),
     (Flaw::TimeIsIgnored, &["A′"]),
     (Flaw::EverybodyProbes, &["B", "5", "6"]),
-    (Flaw::OneProbeTooMany, &["B", "2a", "2b", "5", "6"]),
+    (Flaw::OneProbeTooMany, &["B", "5", "6"]),
     (Flaw::CancelKeepsSlot, &["C", "3"]),
     (Flaw::NoLease, &["D", "1"]),
     (Flaw::NoGenerations, &["E", "F", "1"]),

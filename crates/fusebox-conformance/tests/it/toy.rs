@@ -131,6 +131,8 @@ struct Core {
     phase: Phase,
     generation: u64,
     window: VecDeque<Mark>,
+    /// Failures in the window.
+    failures: usize,
     opened_at: Duration,
     open_for: Duration,
     trips_in_row: u32,
@@ -165,6 +167,7 @@ impl Toy {
                 phase: Phase::Closed,
                 generation: 0,
                 window: VecDeque::new(),
+                failures: 0,
                 opened_at: Duration::ZERO,
                 open_for: Duration::ZERO,
                 trips_in_row: 0,
@@ -236,7 +239,7 @@ impl Core {
         });
         self.phase = to;
         self.generation += 1;
-        self.window.clear();
+        self.forget_all();
         self.probes = 0;
         self.successes = 0;
         if to == Phase::Closed {
@@ -247,7 +250,7 @@ impl Core {
     fn open(&mut self, flaw: Flaw) {
         let totals = Totals {
             calls: self.window.len() as u64,
-            failures: self.window.iter().filter(|m| m.failed).count() as u64,
+            failures: self.failures as u64,
         };
         let grown = if flaw == Flaw::NoGrowth {
             self.config.first_break
@@ -384,37 +387,48 @@ impl Core {
         }
     }
 
+    fn forget_oldest(&mut self) {
+        if let Some(mark) = self.window.pop_front() {
+            self.failures -= usize::from(mark.failed);
+        }
+    }
+
+    fn forget_all(&mut self) {
+        self.window.clear();
+        self.failures = 0;
+    }
+
     fn record(&mut self, failed: bool, slow: bool, flaw: Flaw) {
         self.window.push_back(Mark {
             at: self.now,
             failed,
             slow,
         });
+        self.failures += usize::from(failed);
         match self.config.window {
             _ if matches!(flaw, Flaw::LifetimeCounts | Flaw::NoRate) => {}
             Window::Count(most) => {
                 while self.window.len() > most as usize {
-                    self.window.pop_front();
+                    self.forget_oldest();
                 }
             }
             Window::Time(length) => {
                 let (now, forget) = (self.now, flaw != Flaw::TimeIsIgnored);
                 while forget && self.window.front().is_some_and(|m| m.at + length < now) {
-                    self.window.pop_front();
+                    self.forget_oldest();
                 }
             }
         }
         if !failed {
             return;
         }
-        let failures = self.window.iter().filter(|m| m.failed).count();
         let rate = if flaw == Flaw::NoRate {
             0.0
         } else {
             self.config.failure_rate
         };
-        let enough = share(failures) >= rate * share(self.window.len());
-        if failures >= self.config.minimum as usize && enough {
+        let enough = share(self.failures) >= rate * share(self.window.len());
+        if self.failures >= self.config.minimum as usize && enough {
             self.open(flaw);
         }
     }
@@ -443,7 +457,7 @@ impl Breaker for Handle {
         self.0.with(|core| {
             core.config = config.clone();
             if flaw == Flaw::SettingsForgetCounts {
-                core.window.clear();
+                core.forget_all();
             }
             if flaw == Flaw::SettingsClose {
                 core.change(Phase::Closed, None);

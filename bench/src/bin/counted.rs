@@ -1,0 +1,98 @@
+//! Fixed loops through Fusebox, for counting instructions: `counted SCENARIO TIMES`, or `counted`
+//! alone for the list of scenarios. `scripts/instruction-counts` runs it under callgrind.
+
+use std::hint::black_box;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use fusebox::{BreakerConfig, CircuitBreaker, VirtualClock};
+use fusebox_bench::cases::fusebox_settings;
+use fusebox_bench::operation;
+
+const SCENARIOS: [&str; 8] = [
+    "bare_call",
+    "count_closed",
+    "count_closed_permit",
+    "count_one_percent_errors",
+    "time_closed",
+    "time_slow_closed",
+    "open_refused",
+    "half_open_refused",
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.as_slice() {
+        [] => {
+            for scenario in SCENARIOS {
+                println!("{scenario}");
+            }
+            ExitCode::SUCCESS
+        }
+        [scenario, times] => match times.parse() {
+            Ok(times) if run(scenario, times) => ExitCode::SUCCESS,
+            _ => usage(),
+        },
+        _ => usage(),
+    }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("usage: counted [SCENARIO TIMES]");
+    ExitCode::FAILURE
+}
+
+/// On virtual time, which never moves: the clock of the machine has no place in the count.
+fn breaker(config: BreakerConfig) -> CircuitBreaker {
+    CircuitBreaker::builder("counted")
+        .config(config)
+        .clock(Arc::new(VirtualClock::new()))
+        .seed(1)
+        .build()
+        .expect("the measured settings are valid")
+}
+
+fn run(scenario: &str, times: u32) -> bool {
+    let [(_, count), (_, time), (_, slow)] = fusebox_settings();
+    match scenario {
+        "bare_call" => {
+            for _ in 0..times {
+                black_box(operation(false)).ok();
+            }
+        }
+        "count_closed" => closed(&breaker(count), times, u32::MAX),
+        "count_one_percent_errors" => closed(&breaker(count), times, 100),
+        "time_closed" => closed(&breaker(time), times, u32::MAX),
+        "time_slow_closed" => closed(&breaker(slow), times, u32::MAX),
+        "count_closed_permit" => {
+            let breaker = breaker(count);
+            for _ in 0..times {
+                if let Ok(permit) = black_box(breaker.try_acquire()) {
+                    permit.success();
+                }
+            }
+        }
+        "open_refused" => {
+            let breaker = breaker(count);
+            closed(&breaker, 100, 1);
+            closed(&breaker, times, u32::MAX);
+        }
+        "half_open_refused" => {
+            let breaker = breaker(count);
+            closed(&breaker, 100, 1);
+            assert!(breaker.end_break(), "the circuit is open");
+            let _probes: Vec<_> = std::iter::from_fn(|| breaker.try_acquire().ok()).collect();
+            closed(&breaker, times, u32::MAX);
+        }
+        _ => return false,
+    }
+    true
+}
+
+/// Calls, of which every so many fails.
+fn closed(breaker: &CircuitBreaker, times: u32, failing: u32) {
+    for turn in 1..=times {
+        let fail = turn.is_multiple_of(failing);
+        drop(black_box(breaker.call_sync(|| operation(fail))));
+    }
+}
