@@ -204,9 +204,10 @@ fn circuitbreaker_rs() -> Case {
 
 /// Needs a tokio runtime around it, for its clock.
 fn seatbelt() -> Case {
+    let clock = tick::Clock::new_tokio();
     case(
         "seatbelt, last 30 s",
-        || peers::seatbelt(100, LONG),
+        move || peers::seatbelt(&clock, 100, LONG),
         |service, fail| {
             black_box(ready(service.execute(fail)));
         },

@@ -103,10 +103,13 @@ pub enum Answer {
     Made(bool),
 }
 
-/// A service with seatbelt's breaker over the last 30 s around the operation; needs a tokio
-/// runtime, for its clock.
-pub fn seatbelt(minimum: u32, wait: Duration) -> impl Service<bool, Out = Answer> {
-    let context = ResilienceContext::new(tick::Clock::new_tokio()).name("bench");
+/// A service with seatbelt's breaker over the last 30 s around the operation.
+pub fn seatbelt(
+    clock: &tick::Clock,
+    minimum: u32,
+    wait: Duration,
+) -> impl Service<bool, Out = Answer> + use<> {
+    let context = ResilienceContext::new(clock).name("bench");
     (
         Breaker::layer("bench", &context)
             .recovery_with(|answer: &Answer, _| match answer {
