@@ -165,7 +165,7 @@ fn is_final<Res, Err: HasOrigin>(
     classify: &impl ClassifyResult<Res, Err>,
     result: &Result<Res, Err>,
 ) -> bool {
-    match result.as_ref().map_err(|error| error.origin()) {
+    match result.as_ref().map_err(HasOrigin::origin) {
         Err(Origin::DeadlineExceeded) => true,
         Err(origin) if origin.is_refusal() => false,
         _ => !classify.verdict(result.as_ref()).may_retry(),
