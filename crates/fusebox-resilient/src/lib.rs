@@ -125,3 +125,8 @@ pub mod __private {
     pub use crate::stream::Rebox;
     pub use crate::verdict::{Select, ViaCarry, ViaChain, ViaClassify, ViaFailure, ViaNothing};
 }
+
+/// The guide's examples are compiled and run with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/protect-a-call.md")]
+mod guide {}

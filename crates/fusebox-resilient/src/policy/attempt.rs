@@ -106,6 +106,7 @@ impl<A: Deref<Target = Active>> Run<A> {
     }
 
     /// Ends a call whose result is no stream.
+    #[inline]
     pub(crate) fn conclude<R, J>(&self, judge: J, attempt: Attempt<R>) -> R
     where
         R: Fallible,
@@ -124,6 +125,7 @@ impl<A: Deref<Target = Active>> Run<A> {
     }
 
     /// Ends a call that has gone wrong: its error gets its context, its span its result.
+    #[cold]
     pub(crate) fn conclude_error<R, J>(&self, judge: J, result: &mut R, end: &End)
     where
         R: Fallible,
@@ -148,6 +150,7 @@ impl<A: Deref<Target = Active>> Run<A> {
         });
     }
 
+    #[inline]
     fn admit(&self) -> Result<Admitted, Reason> {
         let active = self.active();
         let permit = active.breaker.try_acquire().map_err(Reason::NotPermitted)?;
@@ -196,6 +199,7 @@ impl<R> Attempt<R> {
     }
 }
 
+#[inline]
 fn judged<R: Fallible, J: Judging<R::Error>>(
     judge: J,
     mut result: R,

@@ -35,6 +35,7 @@ impl Active {
             let second = pin!(run.attempt(judge, &f));
             better(first, second).await
         };
+        let race = pin!(race);
         let attempt = race.instrument(run.span().clone()).await;
         run.conclude(judge, attempt)
     }

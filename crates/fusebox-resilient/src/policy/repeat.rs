@@ -1,6 +1,7 @@
 //! One attempt or several, and the opening of streams.
 
 use std::ops::Deref;
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures_core::Stream;
@@ -21,7 +22,9 @@ impl Active {
         J: Judging<R::Error>,
     {
         let run = Run::begin(self);
-        let attempt = run.attempt(judge, f).instrument(run.span().clone()).await;
+        // Pinned first: the span's adapter then moves a pointer and not the whole future.
+        let attempt = pin!(run.attempt(judge, f));
+        let attempt = attempt.instrument(run.span().clone()).await;
         run.conclude(judge, attempt)
     }
 
@@ -32,7 +35,8 @@ impl Active {
         J: Judging<R::Error>,
     {
         let run = Run::begin(self);
-        let attempt = run.attempts(judge, &f).instrument(run.span().clone()).await;
+        let attempt = pin!(run.attempts(judge, &f));
+        let attempt = attempt.instrument(run.span().clone()).await;
         run.conclude(judge, attempt)
     }
 

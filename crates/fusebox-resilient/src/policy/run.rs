@@ -53,6 +53,7 @@ pub(crate) enum LimitKind {
 }
 
 impl<A: Deref<Target = Active>> Run<A> {
+    #[inline]
     pub(crate) fn begin(active: A) -> Self {
         let ambient = Deadline::current();
         let timed =
@@ -86,11 +87,15 @@ impl<A: Deref<Target = Active>> Run<A> {
     }
 
     /// Notes that the call is really made now.
+    #[inline]
     pub(crate) fn count_attempt(&self) {
-        self.attempts.fetch_add(1, Ordering::Relaxed);
+        // Load and store instead of one step: all attempts of a call run in one task, one at a time.
+        let made = self.attempts.load(Ordering::Relaxed);
+        self.attempts.store(made + 1, Ordering::Relaxed);
     }
 
     /// When an attempt that starts now must end; `Err` when the deadline has passed already.
+    #[inline]
     pub(crate) fn limit(&self) -> Result<Option<Limit>, Rejected> {
         let Some(started) = self.started else {
             return Ok(None);
@@ -158,13 +163,15 @@ impl<A: Deref<Target = Active>> Run<A> {
         Context::new(names, active.ids(), self.attempts.load(Ordering::Relaxed))
     }
 
+    #[cold]
     pub(crate) fn reject(&self, reason: Reason) -> Rejected {
         Rejected::new(reason, self.context())
     }
 
     /// Tells the span how the call ended. The first ending told is the one that counts.
+    #[inline]
     pub(crate) fn finish(&self, ending: Ending) {
-        if self.finished.swap(true, Ordering::Relaxed) || self.span.is_disabled() {
+        if self.span.is_disabled() || self.finished.swap(true, Ordering::Relaxed) {
             return;
         }
         let result = match ending {
@@ -189,14 +196,16 @@ impl<A: Deref<Target = Active>> Run<A> {
 
 /// A call that was dropped before its end says so in its span.
 impl<A: Deref<Target = Active>> Drop for Run<A> {
+    #[inline]
     fn drop(&mut self) {
-        if !*self.finished.get_mut() && !self.span.is_disabled() {
+        if !self.span.is_disabled() && !*self.finished.get_mut() {
             self.record("abandoned", false);
         }
     }
 }
 
 /// The span of a call, or none at no cost when nobody listens.
+#[inline]
 fn span(active: &Active) -> Span {
     if !tracing::span_enabled!(Level::INFO) {
         return Span::none();
