@@ -1,0 +1,191 @@
+//! Settling: which records are done, in memory at once and on disk when it is synced.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use tracing::warn;
+
+use super::{Log, lock};
+use crate::JournalError;
+use crate::format::slot::{CursorHeader, EncodedSlot, Slot, TailMark};
+use crate::format::{HEADER, HeaderFault};
+use crate::fs::{Fs, FsFile, OpenMode};
+
+pub(super) const CURSOR: &str = "CURSOR";
+const CURSOR_TMP: &str = "CURSOR.tmp";
+
+/// The cursor file.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    header: CursorHeader,
+    /// `None` after an error: the next write opens it anew.
+    file: Option<Arc<dyn FsFile>>,
+    generation: u64,
+    /// The slot that is written next; the other one is good.
+    slot: u32,
+}
+
+/// What the cursor file said.
+#[derive(Debug)]
+pub(super) struct FoundCursor {
+    pub(super) cursor: Cursor,
+    pub(super) slot: Slot,
+    /// No slot was readable although there ought to be one.
+    pub(super) lost: bool,
+}
+
+impl Cursor {
+    pub(super) fn journal(&self) -> [u8; 16] {
+        self.header.journal
+    }
+
+    /// Makes the file: it never grows again.
+    pub(super) fn create(fs: &dyn Fs, dir: &Path, header: CursorHeader) -> io::Result<Self> {
+        let tmp = dir.join(CURSOR_TMP);
+        let file = fs.open(&tmp, OpenMode::Create)?;
+        let mut bytes = vec![0; HEADER + 2 * header.slot_bytes as usize];
+        bytes[..HEADER].copy_from_slice(&header.encode());
+        file.write_at(0, &bytes)?;
+        file.sync_all()?;
+        fs.rename(&tmp, &dir.join(CURSOR))?;
+        fs.sync_dir(dir)?;
+        Ok(Self {
+            header,
+            file: Some(file),
+            generation: 0,
+            slot: 0,
+        })
+    }
+
+    /// Reads the file; `Ok(Err(_))` when its header is not usable.
+    pub(super) fn find(
+        fs: &dyn Fs,
+        dir: &Path,
+    ) -> io::Result<Result<FoundCursor, HeaderFault>> {
+        let file = fs.open(&dir.join(CURSOR), OpenMode::Write)?;
+        let mut head = [0; HEADER];
+        if file.read_at(0, &mut head)? < HEADER {
+            return Ok(Err(HeaderFault::Invalid));
+        }
+        let header = match CursorHeader::decode(&head) {
+            Ok(header) => header,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        let mut slots = [None, None];
+        for (index, slot) in (0..).zip(&mut slots) {
+            let mut bytes = vec![0; header.slot_bytes as usize];
+            let at = HEADER as u64 + u64::from(index) * u64::from(header.slot_bytes);
+            if file.read_at(at, &mut bytes)? == bytes.len() {
+                *slot = Slot::decode(index, &bytes);
+            }
+        }
+        let lost = slots.iter().all(Option::is_none);
+        let [zero, one] = slots.map(Option::unwrap_or_default);
+        let (slot, next) = if one.generation > zero.generation {
+            (one, 0)
+        } else {
+            (zero, 1)
+        };
+        Ok(Ok(FoundCursor {
+            cursor: Self {
+                header,
+                file: Some(file),
+                generation: slot.generation,
+                slot: next,
+            },
+            slot,
+            lost,
+        }))
+    }
+
+    fn write(&mut self, fs: &dyn Fs, dir: &Path, slot: &EncodedSlot) -> io::Result<()> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => fs.open(&dir.join(CURSOR), OpenMode::Write)?,
+        };
+        let offset = u64::from(self.slot) * u64::from(self.header.slot_bytes);
+        file.write_at(HEADER as u64 + offset, &slot.bytes)?;
+        file.sync_data()?;
+        self.file = Some(file);
+        self.generation += 1;
+        self.slot = 1 - self.slot;
+        Ok(())
+    }
+}
+
+impl Log {
+    /// Marks positions as settled in memory; [`save_cursor`](Self::save_cursor) makes that durable.
+    /// Returns how many were not settled before.
+    pub(crate) fn settle(&self, positions: &[u64]) -> u64 {
+        let mut state = self.state();
+        let new = positions.iter().map(|p| state.settle(*p, p.saturating_add(1))).sum();
+        state.counters.settled += new;
+        new
+    }
+
+    /// Whether something was settled since the cursor was saved.
+    pub(crate) fn is_dirty(&self) -> bool {
+        let state = self.state();
+        state.version != state.saved_version
+    }
+
+    /// Makes all that was settled before the call durable, then removes segments that are done.
+    pub(crate) fn save_cursor(&self) -> Result<(), JournalError> {
+        let mut cursor = lock(&self.cursor);
+        let (slot, version, done) = {
+            let state = self.state();
+            if state.version == state.saved_version {
+                return Ok(());
+            }
+            let (number, end) = state.tail.unwrap_or_default();
+            let tail = TailMark {
+                number,
+                end,
+                next: state.next,
+            };
+            let slot = Slot::encode(
+                cursor.slot,
+                cursor.generation + 1,
+                &state.settled,
+                tail,
+                cursor.header.slot_bytes as usize,
+            );
+            let done: Vec<u64> = (0..state.segments.len())
+                .filter(|index| {
+                    let segment = &state.segments[*index];
+                    let bound = state.bound(*index);
+                    state.tail.is_none_or(|(number, _)| number != segment.number)
+                        && state.settled.next_absent(segment.first) >= bound
+                        && bound <= slot.complete_below
+                })
+                .map(|index| state.segments[index].number)
+                .collect();
+            (slot, state.version, done)
+        };
+        if let Err(error) = cursor.write(self.fs.as_ref(), &self.dir, &slot) {
+            self.state().counters.settle_failures += 1;
+            return Err(JournalError::io("write the cursor")(error));
+        }
+        let removed: Vec<_> = {
+            let mut state = self.state();
+            state.saved_version = version;
+            state.unsaved = slot.unsaved;
+            let gone = state.segments.extract_if(.., |s| done.contains(&s.number));
+            let removed: Vec<_> = gone.collect();
+            for segment in &removed {
+                state.marks.forget(segment.number);
+            }
+            removed
+        };
+        for segment in removed {
+            if segment.keep {
+                self.quarantine_segment(&segment);
+            } else if let Err(error) = self.fs.unlink(&self.segment_path(&segment)) {
+                // It is removed when the log is opened again.
+                warn!(number = segment.number, %error, "settled segment not removed");
+            }
+        }
+        Ok(())
+    }
+}

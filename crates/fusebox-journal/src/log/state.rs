@@ -1,0 +1,207 @@
+//! What the log knows in memory: segments, ends, settled positions, recent records, counters.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::runs::Runs;
+use crate::record::Stored;
+use crate::stats::Histogram;
+
+/// One segment file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Segment {
+    pub(crate) number: u64,
+    pub(crate) first: u64,
+    /// Where its last group ends, where that is known and nothing more is written.
+    pub(crate) end: Option<u64>,
+    /// It holds damage that could not be copied: moved to quarantine instead of removed.
+    pub(crate) keep: bool,
+}
+
+/// What is shared between writer, reader and cursor; its lock is never held during I/O.
+#[derive(Debug)]
+pub(crate) struct State {
+    /// Ascending by number; first positions never descend.
+    pub(crate) segments: Vec<Segment>,
+    /// Number and committed end of the segment that is being written.
+    pub(crate) tail: Option<(u64, u64)>,
+    /// The next position.
+    pub(crate) next: u64,
+    pub(crate) next_number: u64,
+    pub(crate) settled: Runs,
+    /// Counts changes of `settled`.
+    pub(crate) version: u64,
+    pub(crate) saved_version: u64,
+    /// Settled positions that are not in the cursor for want of room.
+    pub(crate) unsaved: u64,
+    pub(crate) cache: Cache,
+    pub(crate) marks: Marks,
+    pub(crate) counters: Counters,
+}
+
+/// What is counted since the log was opened.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counters {
+    pub(crate) appended_records: u64,
+    pub(crate) appended_bytes: u64,
+    pub(crate) groups: u64,
+    pub(crate) largest_group: u64,
+    pub(crate) append_failures: u64,
+    pub(crate) settle_failures: u64,
+    pub(crate) settled: u64,
+    pub(crate) lost_records: u64,
+    pub(crate) damaged_ranges: u64,
+    pub(crate) quarantined_bytes: u64,
+    pub(crate) quarantine_failures: u64,
+    pub(crate) torn_bytes: u64,
+    pub(crate) cursor_lost: bool,
+    pub(crate) read_only: bool,
+    pub(crate) sync_times: Histogram,
+}
+
+impl State {
+    /// Records that are not settled.
+    pub(crate) fn waiting(&self) -> u64 {
+        (self.next - 1).saturating_sub(self.settled.watermark() + self.settled.above())
+    }
+
+    /// The position behind the last one segment number `index` of the list can hold.
+    pub(crate) fn bound(&self, index: usize) -> u64 {
+        self.segments.get(index + 1).map_or(self.next, |s| s.first)
+    }
+
+    /// The index of the segment that must hold a position.
+    pub(crate) fn segment_of(&self, position: u64) -> Option<usize> {
+        self.segments
+            .partition_point(|s| s.first <= position)
+            .checked_sub(1)
+    }
+
+    pub(crate) fn segment_mut(&mut self, number: u64) -> Option<&mut Segment> {
+        self.segments.iter_mut().find(|s| s.number == number)
+    }
+
+    /// Marks `start..end` as settled; returns how many were not.
+    pub(crate) fn settle(&mut self, start: u64, end: u64) -> u64 {
+        let new = self.settled.insert(start, end.min(self.next));
+        if new > 0 {
+            self.version += 1;
+            self.cache.drop_up_to(self.settled.watermark());
+        }
+        new
+    }
+
+    /// Counts positions that cannot be read any more as settled.
+    pub(crate) fn lose(&mut self, start: u64, end: u64) -> u64 {
+        let lost = self.settle(start, end);
+        self.counters.lost_records += lost;
+        lost
+    }
+}
+
+/// The most recent records, so that a reader who keeps up needs no disk.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    records: VecDeque<Stored>,
+    bytes: usize,
+    limit: usize,
+}
+
+/// What a cached record takes beyond its data.
+const CACHED_OVERHEAD: usize = 128;
+
+impl Cache {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            records: VecDeque::new(),
+            bytes: 0,
+            limit,
+        }
+    }
+
+    fn weight(record: &Stored) -> usize {
+        record.entry.data.len() + CACHED_OVERHEAD
+    }
+
+    pub(crate) fn push(&mut self, record: Stored) {
+        if self.limit == 0 {
+            return;
+        }
+        self.bytes += Self::weight(&record);
+        self.records.push_back(record);
+        while self.bytes > self.limit {
+            self.pop();
+        }
+    }
+
+    fn pop(&mut self) {
+        if let Some(record) = self.records.pop_front() {
+            self.bytes -= Self::weight(&record);
+        }
+    }
+
+    fn drop_up_to(&mut self, watermark: u64) {
+        while self
+            .records
+            .front()
+            .is_some_and(|r| r.position.0 <= watermark)
+        {
+            self.pop();
+        }
+    }
+
+    /// Records from `position` on, if that one is here.
+    pub(crate) fn from(&self, position: u64) -> Option<impl Iterator<Item = &Stored>> {
+        let first = self.records.front()?.position.0;
+        let skip = usize::try_from(position.checked_sub(first)?).ok()?;
+        (skip < self.records.len()).then(|| self.records.range(skip..))
+    }
+}
+
+/// Where some records lie, so that reading need not begin at a segment's first.
+#[derive(Debug, Default)]
+pub(crate) struct Marks {
+    of: BTreeMap<u64, Vec<(u64, u64)>>,
+}
+
+/// Bytes between two marks.
+const MARK_EVERY: u64 = 64 << 10;
+
+/// Segments with marks.
+const MARKED_SEGMENTS: usize = 64;
+
+impl Marks {
+    /// A record lies at `offset` of segment `number`.
+    pub(crate) fn note(&mut self, number: u64, position: u64, offset: u64) {
+        let marks = self.of.entry(number).or_default();
+        if marks.last().is_none_or(|(_, at)| at + MARK_EVERY <= offset) {
+            marks.push((position, offset));
+        }
+        if self.of.len() > MARKED_SEGMENTS {
+            // The oldest are being read, the newest is being written: forget between the two.
+            let middle = self.of.keys().rev().nth(1).copied();
+            self.of.retain(|n, _| Some(*n) != middle);
+        }
+    }
+
+    /// The last mark at or before `position`.
+    pub(crate) fn before(&self, number: u64, position: u64) -> Option<(u64, u64)> {
+        let marks = self.of.get(&number)?;
+        let index = marks.partition_point(|(p, _)| *p <= position);
+        Some(marks[index.checked_sub(1)?])
+    }
+
+    pub(crate) fn forget(&mut self, number: u64) {
+        self.of.remove(&number);
+    }
+}
+
+impl Counters {
+    pub(crate) fn group(&mut self, records: u64, bytes: u64, took: Duration) {
+        self.groups += 1;
+        self.appended_records += records;
+        self.appended_bytes += bytes;
+        self.largest_group = self.largest_group.max(records);
+        self.sync_times.add(took);
+    }
+}

@@ -1,0 +1,373 @@
+//! The log against a model, over crashes at every step and failing disks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::Log;
+use crate::fs::sim::{PowerLoss, SimFs};
+use crate::format::frame::NewRecord;
+use crate::{Entry, JournalConfig};
+
+const DIR: &str = "/journal";
+
+fn config() -> JournalConfig {
+    JournalConfig {
+        segment_bytes: 64 << 10,
+        dead_segment_bytes: 64 << 10,
+        max_record_bytes: 32 << 10,
+        max_group_bytes: 16 << 10,
+        max_bytes: 1 << 30,
+        reserve_bytes: 0,
+        cursor_slot_bytes: 512,
+        ..JournalConfig::default()
+    }
+}
+
+fn id(n: u64) -> [u8; 16] {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&n.to_le_bytes());
+    id
+}
+
+/// The record number `n`: its content follows from the number.
+fn record(n: u64) -> NewRecord {
+    let size = (n.wrapping_mul(2_654_435_761) % 5000) as usize;
+    let mut data = vec![n.to_le_bytes()[0]; size];
+    data.extend_from_slice(&n.to_le_bytes());
+    NewRecord::plain(Entry {
+        id: id(n),
+        label: "label".into(),
+        admitted_at_ms: n.cast_signed(),
+        data: Bytes::from(data),
+    })
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Op {
+    Append(u8),
+    /// Settles every waiting record whose position has these low bits.
+    Settle(u8),
+    SettleAll,
+    Save,
+    Spare,
+    Peek(u8),
+    Reopen,
+    /// One of the next syncs fails.
+    BadSync(u8),
+}
+
+/// The log and what is known of it.
+struct World {
+    fs: SimFs,
+    log: Option<Log>,
+    config: JournalConfig,
+    next_id: u64,
+    /// Accepted and not surely settled, by position.
+    waiting: BTreeMap<u64, u64>,
+    /// Settled in memory; a crash may bring them back.
+    unsure: BTreeMap<u64, u64>,
+    /// Appended and not accepted: may turn up, at most once.
+    refused: BTreeSet<u64>,
+    /// Settled and saved.
+    done: BTreeSet<u64>,
+    highest: u64,
+}
+
+impl World {
+    fn new(fs: SimFs, config: JournalConfig) -> Self {
+        Self {
+            fs,
+            log: None,
+            config,
+            next_id: 1,
+            waiting: BTreeMap::new(),
+            unsure: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            done: BTreeSet::new(),
+            highest: 0,
+        }
+    }
+
+    fn open(&mut self) -> bool {
+        let fs = Arc::new(self.fs.clone());
+        match Log::open(fs, Path::new(DIR), self.config.clone()) {
+            Ok(log) => {
+                self.log = Some(log);
+                true
+            }
+            Err(error) => {
+                assert!(self.fs.has_crashed(), "the log does not open: {error:?}");
+                false
+            }
+        }
+    }
+
+    fn log(&self) -> &Log {
+        self.log.as_ref().unwrap()
+    }
+
+    fn apply(&mut self, op: Op) {
+        match op {
+            Op::Append(count) => {
+                let ids: Vec<u64> = (self.next_id..).take(count.into()).collect();
+                self.next_id += u64::from(count);
+                let records: Vec<_> = ids.iter().map(|n| record(*n)).collect();
+                let appended = self.log().append(&records);
+                assert_eq!(appended.error.is_none(), appended.accepted == records.len());
+                assert!(appended.first > self.highest, "a position is used twice");
+                for (index, n) in ids.into_iter().enumerate() {
+                    let position = appended.first + index as u64;
+                    if index < appended.accepted {
+                        self.waiting.insert(position, n);
+                        self.highest = position;
+                    } else {
+                        self.refused.insert(n);
+                    }
+                }
+            }
+            Op::Settle(bits) => {
+                let some = |p: &u64| p % 4 == u64::from(bits % 4);
+                let positions: Vec<u64> = self.waiting.keys().copied().filter(some).collect();
+                self.settle(&positions);
+            }
+            Op::SettleAll => {
+                let positions: Vec<u64> = self.waiting.keys().copied().collect();
+                self.settle(&positions);
+            }
+            Op::Save => {
+                if self.log().save_cursor().is_ok() && self.log().usage().unsaved == 0 {
+                    self.done.extend(std::mem::take(&mut self.unsure).into_keys());
+                }
+            }
+            Op::Spare => drop(self.log().prepare_spare()),
+            Op::Peek(after) => {
+                let after = self.highest.saturating_sub(after.into());
+                if let Ok(read) = self.log().read(after, 7, 20_000) {
+                    let read: Vec<u64> = read.iter().map(|r| r.stored.position.0).collect();
+                    let expected = self.waiting.range(after + 1..).map(|(p, _)| *p);
+                    let expected: Vec<u64> = expected.take(read.len()).collect();
+                    assert_eq!(read, expected);
+                } else {
+                    assert!(self.fs.has_crashed());
+                }
+            }
+            Op::Reopen => {
+                self.log = None;
+                if self.open() {
+                    self.check();
+                }
+            }
+            Op::BadSync(n) => self.fs.fail_sync_in(n.into()),
+        }
+    }
+
+    fn settle(&mut self, positions: &[u64]) {
+        assert_eq!(self.log().settle(positions), positions.len() as u64);
+        for position in positions {
+            let n = self.waiting.remove(position).unwrap();
+            self.unsure.insert(*position, n);
+        }
+    }
+
+    /// Reads everything and compares it with what must, may and must not be there.
+    fn check(&mut self) {
+        let read = self.log().read(0, usize::MAX, usize::MAX).unwrap();
+        let usage = self.log().usage();
+        assert_eq!(usage.waiting, read.len() as u64);
+        assert_eq!(usage.counters.lost_records, 0, "records counted as lost");
+        assert_eq!(usage.counters.damaged_ranges, 0, "damage where there is none");
+        assert!(!usage.counters.cursor_lost, "the cursor is lost");
+        let mut found = BTreeMap::new();
+        let mut last = 0;
+        for read in read {
+            let position = read.stored.position.0;
+            assert!(position > last, "order");
+            last = position;
+            let n = u64::from_le_bytes(read.stored.entry.id[..8].try_into().unwrap());
+            assert_eq!(read.stored.entry, record(n).entry, "content");
+            let known = self.waiting.get(&position).or(self.unsure.get(&position));
+            match known {
+                Some(known) => assert_eq!(*known, n, "another record at the same position"),
+                None => assert!(self.refused.remove(&n), "record {n} out of nowhere or twice"),
+            }
+            assert!(!self.done.contains(&position), "settled record is back");
+            found.insert(position, n);
+        }
+        for (position, n) in &self.waiting {
+            assert_eq!(found.get(position), Some(n), "acknowledged record lost");
+        }
+        for (position, _) in std::mem::take(&mut self.unsure) {
+            if !found.contains_key(&position) {
+                self.done.insert(position);
+            }
+        }
+        self.highest = self.highest.max(last);
+        self.waiting = found;
+    }
+
+    /// Loses power, opens again and checks; if `twice`, the machine dies in the middle of opening first.
+    fn crash(&mut self, how: PowerLoss, seed: u64, twice: Option<u64>) {
+        self.log = None;
+        self.fs = self.fs.after_power_loss(how, seed);
+        if let Some(step) = twice {
+            self.fs.crash_at(step);
+            self.open();
+            self.log = None;
+            self.fs = self.fs.after_power_loss(how, seed.wrapping_add(1));
+        }
+        assert!(self.open());
+        self.check();
+    }
+}
+
+const ALL_LOSSES: [PowerLoss; 4] = [
+    PowerLoss::LoseAll,
+    PowerLoss::KeepAll,
+    PowerLoss::Random,
+    PowerLoss::RandomTorn,
+];
+
+const SCENARIO: &[Op] = &[
+    Op::Append(3),
+    Op::Append(1),
+    Op::Settle(1),
+    Op::Save,
+    Op::Append(9),
+    Op::Spare,
+    Op::Append(20),
+    Op::Peek(30),
+    Op::Settle(0),
+    Op::Save,
+    Op::Append(1),
+    Op::BadSync(0),
+    Op::Append(4),
+    Op::Append(2),
+    Op::SettleAll,
+    Op::Save,
+    Op::Append(30),
+    Op::Settle(2),
+    Op::BadSync(0),
+    Op::Save,
+    Op::Append(5),
+    Op::Save,
+    Op::Reopen,
+    Op::Append(6),
+    Op::Settle(3),
+    Op::Spare,
+    Op::Append(25),
+    Op::SettleAll,
+    Op::Save,
+    Op::Append(2),
+];
+
+/// Runs the scenario; the machine dies at `step` if it is given. Returns the steps made.
+fn run(config: &JournalConfig, step: Option<u64>, then: impl FnOnce(&mut World)) -> u64 {
+    let fs = SimFs::new(1);
+    if let Some(step) = step {
+        fs.crash_at(step);
+    }
+    let mut world = World::new(fs, config.clone());
+    if world.open() {
+        for op in SCENARIO {
+            world.apply(*op);
+            if world.fs.has_crashed() {
+                break;
+            }
+        }
+    }
+    let steps = world.fs.counts().steps;
+    then(&mut world);
+    steps
+}
+
+#[test]
+fn no_crash_at_any_step_loses_repeats_or_reorders() {
+    let mut points = 0;
+    for alignment in [512, 4096] {
+        let config = JournalConfig {
+            alignment,
+            ..config()
+        };
+        let steps = run(&config, None, World::check);
+        for step in 0..=steps {
+            for (seed, how) in (step * 7..).zip(ALL_LOSSES.into_iter().cycle().take(8)) {
+                run(&config, Some(step), |world| {
+                    let twice = (seed % 3 == 0).then_some(seed % 11);
+                    world.crash(how, seed, twice);
+                    // It goes on as if nothing had been.
+                    world.apply(Op::Append(5));
+                    world.apply(Op::Settle(1));
+                    world.apply(Op::Save);
+                    world.apply(Op::Reopen);
+                });
+                points += 1;
+            }
+        }
+    }
+    assert!(points >= 1000, "{points} points");
+}
+
+#[test]
+#[should_panic(expected = "acknowledged record lost")]
+fn a_build_that_does_not_sync_loses_records() {
+    let fs = SimFs::new(1);
+    fs.ignore_syncs();
+    let mut world = World::new(fs, config());
+    assert!(world.open());
+    world.apply(Op::Append(20));
+    world.apply(Op::Append(20));
+    // Names are kept here, so that only the content shows what was not synced.
+    world.crash(PowerLoss::Random, 3, None);
+}
+
+#[test]
+#[should_panic(expected = "settled record is back")]
+fn a_cursor_that_is_not_synced_brings_settled_records_back() {
+    let mut world = World::new(SimFs::new(1), config());
+    assert!(world.open());
+    world.apply(Op::Append(20));
+    world.fs.ignore_syncs();
+    world.apply(Op::SettleAll);
+    world.apply(Op::Save);
+    world.crash(PowerLoss::LoseAll, 3, None);
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let op = prop_oneof![
+        6 => (1..12_u8).prop_map(Op::Append),
+        3 => any::<u8>().prop_map(Op::Settle),
+        1 => Just(Op::SettleAll),
+        3 => Just(Op::Save),
+        1 => Just(Op::Spare),
+        2 => any::<u8>().prop_map(Op::Peek),
+        1 => Just(Op::Reopen),
+        1 => (0..4_u8).prop_map(Op::BadSync),
+    ];
+    prop::collection::vec(op, 1..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn it_does_what_the_model_does_over_crashes(
+        lives in prop::collection::vec((ops(), 0..120_u64, 0..4_usize, any::<u64>(), prop::option::of(0..12_u64)), 1..4),
+    ) {
+        let mut world = World::new(SimFs::new(9), config());
+        prop_assert!(world.open());
+        for (ops, crash_in, how, seed, twice) in lives {
+            world.fs.crash_at(world.fs.counts().steps + crash_in);
+            for op in ops {
+                world.apply(op);
+                if world.fs.has_crashed() {
+                    break;
+                }
+            }
+            world.crash(ALL_LOSSES[how], seed, twice);
+        }
+    }
+}
