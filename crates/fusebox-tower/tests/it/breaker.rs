@@ -111,13 +111,14 @@ async fn a_failed_readiness_is_no_failed_call() {
     assert_eq!((counts.failure, counts.neutral), (0, 0));
 }
 
+fn by_host(host: &u32) -> Cow<'_, str> {
+    format!("h{host}").into()
+}
+
 #[tokio::test(start_paused = true)]
 async fn each_key_has_its_circuit_and_the_rest_share_one() {
     let registry = Registry::with_clock("gateway", Arc::new(TokioClock::new()));
-    let keyed = Keyed::new(&registry, "host", config(), 2, |host: &u32| {
-        format!("h{host}").into()
-    })
-    .unwrap();
+    let keyed = Keyed::new(&registry, "host", config(), 2, by_host).unwrap();
     let probe = Probe::answering([DOWN, DOWN, DOWN]);
     let layer = BreakerLayer::new(keyed.clone(), ByError);
     let (mut one, mut other) = (layer.layer(probe.clone()), layer.layer(probe.clone()));
@@ -155,11 +156,8 @@ async fn each_key_has_its_circuit_and_the_rest_share_one() {
 async fn a_second_set_of_keys_is_a_name_clash_but_a_key_in_use_is_shared() {
     let registry = Registry::new("gateway");
     let own = registry.register("host/h1", config()).unwrap();
-    fn key(host: &u32) -> Cow<'_, str> {
-        format!("h{host}").into()
-    }
-    let keyed = Keyed::new(&registry, "host", config(), 2, key).unwrap();
-    assert!(Keyed::new(&registry, "host", config(), 2, key).is_err());
+    let keyed = Keyed::new(&registry, "host", config(), 2, by_host).unwrap();
+    assert!(Keyed::new(&registry, "host", config(), 2, by_host).is_err());
     let permit = Circuits::try_acquire(&keyed, &1).unwrap();
     assert_eq!(own.snapshot().in_flight, 1);
     permit.success();
@@ -169,10 +167,7 @@ async fn a_second_set_of_keys_is_a_name_clash_but_a_key_in_use_is_shared() {
 #[test]
 fn threads_that_see_a_key_first_agree_on_its_circuit() {
     let registry = Registry::new("gateway");
-    let keyed = Keyed::new(&registry, "host", config(), 50, |host: &u32| {
-        format!("h{host}").into()
-    })
-    .unwrap();
+    let keyed = Keyed::new(&registry, "host", config(), 50, by_host).unwrap();
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
