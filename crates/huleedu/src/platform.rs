@@ -8,15 +8,17 @@ use std::{
     net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context as _;
 use fusebox_kafka::mock::EmbeddedBroker;
 use fusebox_llm::sandbox::{Sandbox, SandboxConfig};
 use huleedu_contracts::topics::Topic;
-use huleedu_kit::{RunningService, ServiceId, ServiceInput, settings::Env};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use serde::Serialize;
+use huleedu_kit::{
+    RunningService, ServiceId, ServiceInput,
+    settings::{Env, Secret},
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -51,7 +53,7 @@ pub(crate) struct Platform {
     // Ends with the platform; nothing is asked of it after the start.
     broker: Option<EmbeddedBroker>,
     sandbox: Option<SandboxServer>,
-    jwt_secret: String,
+    jwt_secret: Secret,
     ledger: Arc<Ledger>,
     envs: Vec<(ServiceId, Env)>,
 }
@@ -143,7 +145,7 @@ impl Platform {
             bootstrap,
             broker,
             sandbox,
-            jwt_secret,
+            jwt_secret: Secret::new(jwt_secret),
             ledger,
             envs: Vec::new(),
         };
@@ -217,21 +219,9 @@ impl Platform {
 
     /// A token for `user`, valid for `hours`.
     pub(crate) fn token(&self, user: &str, hours: u32) -> anyhow::Result<String> {
-        #[derive(Serialize)]
-        struct Claims<'a> {
-            sub: &'a str,
-            iat: i64,
-            exp: i64,
-        }
-        let now = jiff::Timestamp::now().as_second();
-        let claims = Claims {
-            sub: user,
-            iat: now,
-            exp: now + i64::from(hours) * 3600,
-        };
-        let key = EncodingKey::from_secret(self.jwt_secret.as_bytes());
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)
-            .context("cannot make a token")
+        let user = user.parse().context("a user's name")?;
+        let valid = Duration::from_hours(hours.into());
+        api_gateway::token::mint(&self.jwt_secret, &user, None, valid).context("no token")
     }
 
     /// Waits until any service has ended by itself, and says which and why.

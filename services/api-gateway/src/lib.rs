@@ -3,6 +3,7 @@
 //! | file | subject |
 //! |---|---|
 //! | [`settings`](Settings) | what it reads from the environment |
+//! | [`token`] | making and reading tokens |
 //! | `auth` | who calls, by token |
 //! | `downstream` | the other services, one circuit each, and passing answers on |
 //! | `batches` | registration, prompt, pipeline, list |
@@ -18,6 +19,7 @@ mod downstream;
 mod proxy;
 mod settings;
 mod status;
+pub mod token;
 
 use std::sync::Arc;
 

@@ -14,9 +14,9 @@ use axum::{
 };
 use huleedu_kit::{
     RunningService, ServiceId, ServiceInput,
+    settings::Secret,
     testing::{http_client, service_env},
 };
-use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
 
 pub(crate) const SECRET: &str = "a secret of more than thirty-two bytes";
@@ -102,13 +102,8 @@ impl Platform {
 }
 
 pub(crate) fn token(user: &str) -> String {
-    let claims = json!({ "sub": user, "exp": jiff::Timestamp::now().as_second() + 60 });
-    jsonwebtoken::encode(
-        &Header::default(),
-        &claims,
-        &EncodingKey::from_secret(SECRET.as_bytes()),
-    )
-    .unwrap()
+    let valid = std::time::Duration::from_mins(1);
+    api_gateway::token::mint(&Secret::new(SECRET), &user.parse().unwrap(), None, valid).unwrap()
 }
 
 const NOW: &str = "2026-11-22T10:00:00Z";
