@@ -1,0 +1,530 @@
+//! The log of one partition: segments one after the other, of which only the last is written.
+
+pub(crate) mod batch;
+mod producers;
+mod segment;
+
+use std::{fs, io, path::PathBuf};
+
+use bytes::Bytes;
+use kafka_protocol::ResponseError;
+use thiserror::Error;
+
+use self::{
+    batch::{BatchError, BatchHeader},
+    producers::{Producers, Verdict},
+    segment::{Segment, Tail},
+};
+use crate::config::FsyncPolicy;
+
+/// How a log is kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LogOptions {
+    /// A segment that has reached this size is closed.
+    pub(crate) segment_bytes: u64,
+    /// Longest batch.
+    pub(crate) max_batch_bytes: usize,
+    /// When what was written is made to survive a loss of power.
+    pub(crate) fsync: FsyncPolicy,
+}
+
+/// What recovery had to remove.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecoveryReport {
+    /// Bytes of appends that were cut short. They were never acknowledged.
+    pub torn_bytes: u64,
+    /// Bytes that were not what had been written. They are kept beside the log.
+    pub damaged_bytes: u64,
+}
+
+impl RecoveryReport {
+    /// Both together.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.torn_bytes += other.torn_bytes;
+        self.damaged_bytes += other.damaged_bytes;
+    }
+}
+
+/// Where a batch is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Appended {
+    /// Offset of its first record.
+    pub(crate) base_offset: i64,
+    /// Whether it had been there before.
+    pub(crate) duplicate: bool,
+}
+
+/// Why a batch is not in the log.
+#[derive(Debug, Error)]
+pub(crate) enum AppendError {
+    /// It is not a batch.
+    #[error("the bytes are not a record batch")]
+    Batch(#[from] BatchError),
+    /// It is longer than allowed.
+    #[error("the batch of {0} bytes is too long")]
+    TooLarge(usize),
+    /// Its sequence does not fit.
+    #[error("the batch is not the producer's next")]
+    Sequence(ResponseError),
+    /// The topic was deleted meanwhile.
+    #[error("the log is gone")]
+    Deleted,
+    /// The disk.
+    #[error("the batch could not be written")]
+    Io(#[from] io::Error),
+}
+
+impl AppendError {
+    /// The code a producer gets.
+    pub(crate) fn code(&self) -> ResponseError {
+        match self {
+            Self::Batch(error) => error.code(),
+            Self::TooLarge(_) => ResponseError::MessageTooLarge,
+            Self::Sequence(code) => *code,
+            Self::Deleted => ResponseError::UnknownTopicOrPartition,
+            Self::Io(_) => ResponseError::KafkaStorageError,
+        }
+    }
+}
+
+/// Why nothing was read.
+#[derive(Debug, Error)]
+pub(crate) enum ReadError {
+    /// The offset is before the first or after the next record.
+    #[error("the offset is not in the log")]
+    OutOfRange,
+    /// The topic was deleted meanwhile.
+    #[error("the log is gone")]
+    Deleted,
+    /// The disk.
+    #[error("the log could not be read")]
+    Io(#[from] io::Error),
+}
+
+impl ReadError {
+    /// The code a consumer gets.
+    pub(crate) fn code(&self) -> ResponseError {
+        match self {
+            Self::OutOfRange => ResponseError::OffsetOutOfRange,
+            Self::Deleted => ResponseError::UnknownTopicOrPartition,
+            Self::Io(_) => ResponseError::KafkaStorageError,
+        }
+    }
+}
+
+/// The log of one partition. Nothing is on disk before the first batch.
+#[derive(Debug)]
+pub(crate) struct PartitionLog {
+    folder: PathBuf,
+    options: LogOptions,
+    /// In order; the last one is written. Empty as long as nothing was ever appended.
+    segments: Vec<Segment>,
+    producers: Producers,
+    /// Written, but not yet synced.
+    dirty: bool,
+    deleted: bool,
+}
+
+impl PartitionLog {
+    /// Opens the log in `folder`, or begins one.
+    pub(crate) fn open(folder: PathBuf, options: LogOptions) -> io::Result<(Self, RecoveryReport)> {
+        let mut report = RecoveryReport::default();
+        let mut producers = Producers::default();
+        let mut segments = Vec::new();
+        let bases = match Segment::list(&folder) {
+            Ok(bases) => bases,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        if bases.first().is_some_and(|base| *base > 0) {
+            producers.may_have_forgotten();
+        }
+        for base in bases {
+            let (segment, tail) = Segment::open(&folder, base, |batch| producers.remember(batch))?;
+            match tail {
+                Tail::Clean => {}
+                Tail::Torn(bytes) => {
+                    tracing::info!(?folder, base, bytes, "torn append removed");
+                    report.torn_bytes += bytes;
+                }
+                Tail::Damaged(bytes) => {
+                    tracing::warn!(?folder, base, bytes, "damaged batches put aside");
+                    report.damaged_bytes += bytes;
+                    producers.may_have_forgotten();
+                }
+            }
+            segments.push(segment);
+        }
+        let log = Self {
+            folder,
+            options,
+            segments,
+            producers,
+            dirty: false,
+            deleted: false,
+        };
+        Ok((log, report))
+    }
+
+    /// Appends what a producer sent, unless it is there already.
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<Appended, AppendError> {
+        if self.deleted {
+            return Err(AppendError::Deleted);
+        }
+        if bytes.len() > self.options.max_batch_bytes {
+            return Err(AppendError::TooLarge(bytes.len()));
+        }
+        let header = BatchHeader::from_producer(bytes)?;
+        match self.producers.judge(&header) {
+            Verdict::Append => {}
+            Verdict::Duplicate(base_offset) => {
+                // It may have been written without being synced when the first answer was lost.
+                self.sync_if(FsyncPolicy::Always)?;
+                return Ok(Appended {
+                    base_offset,
+                    duplicate: true,
+                });
+            }
+            Verdict::Refuse(code) => return Err(AppendError::Sequence(code)),
+        }
+        let header = header.at_offset(self.end());
+        let stored = header.stamped(bytes);
+        self.active()?.append(&header, &stored)?;
+        self.producers.remember(&header);
+        self.dirty = true;
+        self.sync_if(FsyncPolicy::Always)?;
+        Ok(Appended {
+            base_offset: header.base_offset,
+            duplicate: false,
+        })
+    }
+
+    /// The segment that is written, a new one when the last is full.
+    fn active(&mut self) -> io::Result<&mut Segment> {
+        let full = self
+            .segments
+            .last()
+            .is_none_or(|last| last.size() >= self.options.segment_bytes);
+        if full {
+            self.roll()?;
+        }
+        let last = self.segments.last_mut();
+        Ok(last.expect("a log that has rolled has a segment"))
+    }
+
+    /// Begins a new segment.
+    fn roll(&mut self) -> io::Result<()> {
+        if self.segments.is_empty() {
+            fs::create_dir_all(&self.folder)?;
+        }
+        self.sync()?;
+        let segment = Segment::create(&self.folder, self.end())?;
+        if !matches!(self.options.fsync, FsyncPolicy::Never) {
+            fs::File::open(&self.folder)?.sync_all()?;
+        }
+        self.segments.push(segment);
+        Ok(())
+    }
+
+    /// Whole batches from `offset` on, at most `max_bytes`; one in any case when `at_least_one`.
+    pub(crate) fn read(
+        &self,
+        offset: i64,
+        max_bytes: usize,
+        at_least_one: bool,
+    ) -> Result<Bytes, ReadError> {
+        if self.deleted {
+            return Err(ReadError::Deleted);
+        }
+        if offset < self.start() || offset > self.end() {
+            return Err(ReadError::OutOfRange);
+        }
+        let after = self.segments.partition_point(|s| s.base() <= offset);
+        // Where batches were put aside as damaged, the log goes on in the next segment.
+        for segment in self
+            .segments
+            .get(after.saturating_sub(1)..)
+            .unwrap_or_default()
+        {
+            if segment.next() > offset {
+                return Ok(segment.read(offset, max_bytes, at_least_one)?);
+            }
+        }
+        Ok(Bytes::new())
+    }
+
+    /// Offset of the oldest record that is kept.
+    pub(crate) fn start(&self) -> i64 {
+        self.segments.first().map_or(0, Segment::base)
+    }
+
+    /// Offset the next record gets.
+    pub(crate) fn end(&self) -> i64 {
+        self.segments.last().map_or(0, Segment::next)
+    }
+
+    /// Bytes on disk.
+    pub(crate) fn size(&self) -> u64 {
+        self.segments.iter().map(Segment::size).sum()
+    }
+
+    /// Offset and time of the first batch with a record that is not older than `time`.
+    pub(crate) fn at_time(&self, time: i64) -> Result<Option<(i64, i64)>, ReadError> {
+        for segment in &self.segments {
+            if let Some(header) = segment.find_time(time)? {
+                return Ok(Some((header.base_offset, header.base_timestamp)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The highest producer id in the log.
+    pub(crate) fn highest_producer_id(&self) -> Option<i64> {
+        self.producers.highest_id()
+    }
+
+    /// Deletes old segments: while the others hold `max_bytes`, and those whose newest record is
+    /// older than `oldest`. Returns how many went.
+    pub(crate) fn retain(
+        &mut self,
+        max_bytes: Option<u64>,
+        oldest: Option<i64>,
+    ) -> io::Result<usize> {
+        let expired = |segment: &Segment| oldest.is_some_and(|oldest| segment.newest() < oldest);
+        // The last one is kept for its name, which is the next offset: an empty one will do.
+        if let Some(last) = self.segments.last()
+            && last.size() > 0
+            && self.segments.iter().all(expired)
+        {
+            self.roll()?;
+        }
+        let mut deleted = 0;
+        while self.segments.len() > 1 {
+            let first = self.segments.first();
+            let gone = first.is_some_and(|first| {
+                let others = self.size() - first.size();
+                expired(first) || max_bytes.is_some_and(|max_bytes| others >= max_bytes)
+            });
+            if !gone {
+                break;
+            }
+            self.segments.remove(0).delete()?;
+            self.producers.may_have_forgotten();
+            deleted += 1;
+        }
+        Ok(deleted)
+    }
+
+    fn sync_if(&mut self, policy: FsyncPolicy) -> io::Result<()> {
+        if self.options.fsync == policy {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Makes what was written survive a loss of power.
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        if self.dirty
+            && let Some(last) = self.segments.last()
+        {
+            last.sync()?;
+        }
+        self.dirty = false;
+        Ok(())
+    }
+
+    /// Nothing is appended or read any more.
+    pub(crate) fn close_for_deletion(&mut self) {
+        self.deleted = true;
+        self.segments.clear();
+        self.dirty = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::OpenOptions, path::Path};
+
+    use bytes::Buf as _;
+
+    use super::{
+        batch::tests::{batch, batch_at},
+        *,
+    };
+
+    const OPTIONS: LogOptions = LogOptions {
+        segment_bytes: 400,
+        max_batch_bytes: 10_000,
+        fsync: FsyncPolicy::Never,
+    };
+
+    fn open(folder: &Path) -> (PartitionLog, RecoveryReport) {
+        PartitionLog::open(folder.to_owned(), OPTIONS).unwrap()
+    }
+
+    /// First and last offsets of the batches in `bytes`.
+    fn offsets(mut bytes: Bytes) -> Vec<(i64, i64)> {
+        let mut offsets = Vec::new();
+        while bytes.has_remaining() {
+            let header = BatchHeader::parse(&bytes).unwrap();
+            header.verify(&bytes).unwrap();
+            offsets.push((header.base_offset, header.last_offset));
+            bytes.advance(header.bytes);
+        }
+        offsets
+    }
+
+    fn all(log: &PartitionLog) -> Vec<(i64, i64)> {
+        let (mut next, mut found) = (log.start(), Vec::new());
+        while next < log.end() {
+            found.extend(offsets(log.read(next, 1, true).unwrap()));
+            next = found.last().unwrap().1 + 1;
+        }
+        found
+    }
+
+    fn newest_file(folder: &Path) -> PathBuf {
+        let base = *Segment::list(folder).unwrap().last().unwrap();
+        folder.join(format!("{base:020}.log"))
+    }
+
+    #[test]
+    fn batches_are_read_back_from_every_offset_over_many_segments_and_openings() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut log, _) = open(dir.path());
+        assert_eq!((log.start(), log.end(), all(&log)), (0, 0, vec![]));
+        for number in 0..30 {
+            let appended = log.append(&batch(&["a", "b"], 5, 0, number * 2)).unwrap();
+            assert_eq!(appended.base_offset, i64::from(number) * 2);
+        }
+        let expected: Vec<_> = (0..30).map(|n| (n * 2, n * 2 + 1)).collect();
+        assert_eq!(all(&log), expected);
+        assert!(log.segments.len() > 5);
+        drop(log);
+        let (mut log, report) = open(dir.path());
+        assert_eq!(report, RecoveryReport::default());
+        assert_eq!(all(&log), expected);
+        for offset in 0..60 {
+            let first = offsets(log.read(offset, 1, true).unwrap())[0];
+            assert!(first.0 <= offset && offset <= first.1);
+            // Less than a batch is wanted.
+            assert!(log.read(offset, 1, false).unwrap().is_empty());
+        }
+        assert!(log.read(60, 100, true).unwrap().is_empty());
+        assert!(matches!(log.read(61, 1, true), Err(ReadError::OutOfRange)));
+        assert!(matches!(log.read(-1, 1, true), Err(ReadError::OutOfRange)));
+        // Who had written is known again.
+        let again = log.append(&batch(&["a", "b"], 5, 0, 58)).unwrap();
+        assert_eq!(
+            again,
+            Appended {
+                base_offset: 58,
+                duplicate: true
+            }
+        );
+        let gap = log.append(&batch(&["a"], 5, 0, 61)).unwrap_err();
+        assert_eq!(gap.code(), ResponseError::OutOfOrderSequenceNumber);
+        assert_eq!(log.highest_producer_id(), Some(5));
+    }
+
+    #[test]
+    fn a_torn_append_of_every_length_is_removed() {
+        let whole = batch(&["first"], -1, -1, -1);
+        let torn = batch(&["second, longer"], -1, -1, -1);
+        for length in 1..torn.len() {
+            let dir = tempfile::tempdir().unwrap();
+            let (mut log, _) = open(dir.path());
+            log.append(&whole).unwrap();
+            drop(log);
+            let stamped = BatchHeader::parse(&torn)
+                .unwrap()
+                .at_offset(1)
+                .stamped(&torn);
+            let mut file = OpenOptions::new()
+                .append(true)
+                .open(newest_file(dir.path()))
+                .unwrap();
+            io::Write::write_all(&mut file, &stamped[..length]).unwrap();
+            let (mut log, report) = open(dir.path());
+            assert_eq!(
+                (report.torn_bytes, report.damaged_bytes),
+                (length as u64, 0)
+            );
+            assert_eq!(log.append(&whole).unwrap().base_offset, 1);
+            drop(log);
+            let (log, report) = open(dir.path());
+            assert_eq!(report, RecoveryReport::default());
+            assert_eq!(all(&log), [(0, 0), (1, 1)]);
+        }
+    }
+
+    #[test]
+    fn damage_is_put_aside_and_the_log_goes_on_behind_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut log, _) = open(dir.path());
+        for _ in 0..12 {
+            log.append(&batch(&["some value"], -1, -1, -1)).unwrap();
+        }
+        let second = log.segments[1].base();
+        let third = log.segments[2].base();
+        drop(log);
+        let path = dir.path().join(format!("{second:020}.log"));
+        let mut bytes = fs::read(&path).unwrap();
+        let first_batch = BatchHeader::parse(&bytes).unwrap().bytes;
+        bytes[first_batch + 70] ^= 0xff;
+        fs::write(&path, &bytes).unwrap();
+        let (mut log, report) = open(dir.path());
+        let damaged = (bytes.len() - first_batch) as u64;
+        assert_eq!((report.torn_bytes, report.damaged_bytes), (0, damaged));
+        let kept: Vec<i64> = all(&log).into_iter().map(|(first, _)| first).collect();
+        let expected: Vec<i64> = (0..=second).chain(third..12).collect();
+        assert_eq!(kept, expected);
+        let aside = fs::read(path.with_extension(format!("damaged-{first_batch}"))).unwrap();
+        assert_eq!(aside, bytes[first_batch..]);
+        assert_eq!(
+            log.append(&batch(&["on"], -1, -1, -1)).unwrap().base_offset,
+            12
+        );
+    }
+
+    #[test]
+    fn old_segments_go_by_size_and_by_time_and_offsets_are_never_given_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut log, _) = open(dir.path());
+        for number in 0..20 {
+            log.append(&batch_at(&["v"], -1, -1, -1, 1000 + number))
+                .unwrap();
+        }
+        let size = log.size();
+        assert_eq!(log.retain(Some(size), Some(0)).unwrap(), 0);
+        assert!(log.retain(Some(size / 2), None).unwrap() > 0);
+        assert!(log.size() >= size / 2 && log.size() < size);
+        let start = log.start();
+        assert!(start > 0);
+        assert!(matches!(log.read(0, 1, true), Err(ReadError::OutOfRange)));
+        assert_eq!(log.at_time(0).unwrap(), Some((start, 1000 + start)));
+        assert_eq!(log.at_time(1019).unwrap(), Some((19, 1019)));
+        assert_eq!(log.at_time(1020).unwrap(), None);
+        // All of it is too old: only the next offset remains.
+        assert!(log.retain(None, Some(5000)).unwrap() > 0);
+        assert_eq!((log.start(), log.end(), log.size()), (20, 20, 0));
+        drop(log);
+        let (mut log, _) = open(dir.path());
+        assert_eq!((log.start(), log.end()), (20, 20));
+        let forgotten = log.append(&batch(&["v"], 77, 0, 12)).unwrap();
+        assert_eq!(forgotten.base_offset, 20);
+    }
+
+    #[test]
+    fn a_batch_that_is_too_long_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut log, _) = open(dir.path());
+        let long = vec!["twenty bytes of text"; 60].repeat(8);
+        let mut bytes = batch(&long[..60], -1, -1, -1);
+        bytes.resize(10_001, 0);
+        let error = log.append(&bytes).unwrap_err();
+        assert_eq!(error.code(), ResponseError::MessageTooLarge);
+        assert_eq!(log.end(), 0);
+    }
+}
