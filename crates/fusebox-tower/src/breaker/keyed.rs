@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use fusebox::{BreakerConfig, CircuitBreaker, NotPermitted, Permit, Registry, RegistryError};
@@ -40,6 +41,8 @@ struct Inner {
     most: usize,
     other: CircuitBreaker,
     known: RwLock<HashMap<String, CircuitBreaker>>,
+    /// A short cut past the lock that writers take; what decides is the length under that lock.
+    full: AtomicBool,
 }
 
 impl<K> Keyed<K> {
@@ -68,6 +71,7 @@ impl<K> Keyed<K> {
                 most,
                 other,
                 known: RwLock::default(),
+                full: AtomicBool::new(false),
             }),
         })
     }
@@ -85,9 +89,8 @@ impl Inner {
         if let Some(breaker) = known.get(key) {
             return breaker.clone();
         }
-        let full = known.len() >= self.most;
         drop(known);
-        if full {
+        if self.full.load(Ordering::Relaxed) {
             return self.other.clone();
         }
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
@@ -95,6 +98,7 @@ impl Inner {
             return breaker.clone();
         }
         if known.len() >= self.most {
+            self.full.store(true, Ordering::Relaxed);
             return self.other.clone();
         }
         let name = format!("{}/{key}", self.name);

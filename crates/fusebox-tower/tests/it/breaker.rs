@@ -1,7 +1,7 @@
 //! The breaker: what it hears, what it refuses, and whose circuit it asks.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use fusebox::{Outcome, Registry, State};
@@ -186,4 +186,23 @@ fn threads_that_see_a_key_first_agree_on_its_circuit() {
             .iter()
             .all(|s| s.counts.success % 4 == 0)
     );
+}
+
+#[test]
+fn the_bound_holds_when_new_keys_come_at_the_same_moment() {
+    for _ in 0..300 {
+        let registry = Registry::new("gateway");
+        let keyed = Keyed::new(&registry, "host", config(), 1, by_host).unwrap();
+        let start = Barrier::new(4);
+        std::thread::scope(|scope| {
+            for host in 0..4_u32 {
+                let (keyed, start) = (&keyed, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    keyed.try_acquire(&host).unwrap().success();
+                });
+            }
+        });
+        assert_eq!(registry.len(), 2, "one key and the rest");
+    }
 }
