@@ -98,11 +98,7 @@ impl JournalConfig {
             ("dead_segment_bytes", self.dead_segment_bytes),
         ] {
             if !(64 << 10..=1 << 30).contains(&size) || size % self.alignment != 0 {
-                return refuse(
-                    name,
-                    size,
-                    "64 KiB to 1 GiB, a multiple of the alignment",
-                );
+                return refuse(name, size, "64 KiB to 1 GiB, a multiple of the alignment");
             }
         }
         if self.max_record_bytes == 0 || self.max_record_bytes > self.fits(self.segment_bytes) {

@@ -169,7 +169,11 @@ impl DeadLetters {
             tags::push_text(&mut extra, tags::FIRST_REASON, first);
         }
         tags::push(&mut extra, tags::ATTEMPTS, &burial.attempts.to_le_bytes());
-        tags::push(&mut extra, tags::BURIED_AT, &burial.buried_at_ms.to_le_bytes());
+        tags::push(
+            &mut extra,
+            tags::BURIED_AT,
+            &burial.buried_at_ms.to_le_bytes(),
+        );
         let record = NewRecord {
             entry: entry.clone(),
             tags: extra,

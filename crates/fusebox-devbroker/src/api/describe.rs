@@ -39,7 +39,10 @@ impl Broker {
             };
             let wanted = |name: &str| {
                 let keys = asked.configuration_keys.as_ref();
-                keys.is_none_or(|keys| keys.iter().any(|key| key.as_str() == name))
+                // No key is all keys, in either way of saying it.
+                keys.is_none_or(|keys| {
+                    keys.is_empty() || keys.iter().any(|key| key.as_str() == name)
+                })
             };
             let error_code = code(&settings);
             let configs = settings.unwrap_or_default().into_iter();

@@ -354,7 +354,7 @@ mod tests {
     };
 
     const OPTIONS: LogOptions = LogOptions {
-        segment_bytes: 400,
+        segment_bytes: 200,
         max_batch_bytes: 10_000,
         fsync: FsyncPolicy::Never,
     };

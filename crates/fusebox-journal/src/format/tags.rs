@@ -21,7 +21,11 @@ pub(crate) fn push(tags: &mut Vec<u8>, number: u8, value: &[u8]) {
 }
 
 pub(crate) fn push_text(tags: &mut Vec<u8>, number: u8, text: &str) {
-    push(tags, number, &text.as_bytes()[..text.floor_char_boundary(MAX_TEXT)]);
+    push(
+        tags,
+        number,
+        &text.as_bytes()[..text.floor_char_boundary(MAX_TEXT)],
+    );
 }
 
 /// The value of the first tag with this number.

@@ -503,9 +503,7 @@ impl Fs for SimFs {
         }
         let of_dir = |change: &NameChange| match change {
             NameChange::Set(path, _) | NameChange::Remove(path) => path.parent() == Some(dir),
-            NameChange::Move(from, to) => {
-                from.parent() == Some(dir) || to.parent() == Some(dir)
-            }
+            NameChange::Move(from, to) => from.parent() == Some(dir) || to.parent() == Some(dir),
         };
         let (now, later) = std::mem::take(&mut state.pending_names)
             .into_iter()
@@ -613,7 +611,10 @@ impl FsFile for SimFile {
         let died = state.step();
         if let Err(error) = died {
             // The write that the power cut meets may have reached the disk in part.
-            if state.crash_at.is_some_and(|at| state.counts.steps == at + 1) {
+            if state
+                .crash_at
+                .is_some_and(|at| state.counts.steps == at + 1)
+            {
                 state.counts.steps += 1;
                 state.files[self.file].write(offset, data);
             }

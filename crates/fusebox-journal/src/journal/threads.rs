@@ -56,9 +56,7 @@ impl Desk {
 }
 
 fn wait<'a>(condvar: &Condvar, orders: MutexGuard<'a, Orders>) -> MutexGuard<'a, Orders> {
-    condvar
-        .wait(orders)
-        .unwrap_or_else(PoisonError::into_inner)
+    condvar.wait(orders).unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Commits groups until the journal closes and its queue is empty.

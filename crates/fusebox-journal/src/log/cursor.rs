@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::{Log, lock};
 use crate::JournalError;
-use crate::format::slot::{CursorHeader, EncodedSlot, Slot, TailMark};
+use crate::format::slot::{CursorHeader, EncodedSlot, Slot};
 use crate::format::{HEADER, HeaderFault};
 use crate::fs::{Fs, FsFile, OpenMode};
 
@@ -59,10 +59,7 @@ impl Cursor {
     }
 
     /// Reads the file; `Ok(Err(_))` when its header is not usable.
-    pub(super) fn find(
-        fs: &dyn Fs,
-        dir: &Path,
-    ) -> io::Result<Result<FoundCursor, HeaderFault>> {
+    pub(super) fn find(fs: &dyn Fs, dir: &Path) -> io::Result<Result<FoundCursor, HeaderFault>> {
         let file = fs.open(&dir.join(CURSOR), OpenMode::Write)?;
         let mut head = [0; HEADER];
         if file.read_at(0, &mut head)? < HEADER {
@@ -119,7 +116,10 @@ impl Log {
     /// Returns how many were not settled before.
     pub(crate) fn settle(&self, positions: &[u64]) -> u64 {
         let mut state = self.state();
-        let new = positions.iter().map(|p| state.settle(*p, p.saturating_add(1))).sum();
+        let new = positions
+            .iter()
+            .map(|p| state.settle(*p, p.saturating_add(1)))
+            .sum();
         state.counters.settled += new;
         new
     }
@@ -138,24 +138,20 @@ impl Log {
             if state.version == state.saved_version {
                 return Ok(());
             }
-            let (number, end) = state.tail.unwrap_or_default();
-            let tail = TailMark {
-                number,
-                end,
-                next: state.next,
-            };
             let slot = Slot::encode(
                 cursor.slot,
                 cursor.generation + 1,
                 &state.settled,
-                tail,
+                state.synced,
                 cursor.header.slot_bytes as usize,
             );
             let done: Vec<u64> = (0..state.segments.len())
                 .filter(|index| {
                     let segment = &state.segments[*index];
                     let bound = state.bound(*index);
-                    state.tail.is_none_or(|(number, _)| number != segment.number)
+                    state
+                        .tail
+                        .is_none_or(|(number, _)| number != segment.number)
                         && state.settled.next_absent(segment.first) >= bound
                         && bound <= slot.complete_below
                 })

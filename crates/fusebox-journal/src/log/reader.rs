@@ -94,7 +94,10 @@ impl Log {
                 Plan::FromMemory(next) => next,
                 Plan::Gap(to) => {
                     let records = self.state().lose(position, to);
-                    error!(from = position, to, records, "records of the journal are missing");
+                    error!(
+                        from = position,
+                        to, records, "records of the journal are missing"
+                    );
                     to
                 }
                 Plan::Disk {
@@ -103,7 +106,10 @@ impl Log {
                     end,
                     from,
                 } => {
-                    let open = reader.open.take().filter(|o| o.header.number == segment.number);
+                    let open = reader
+                        .open
+                        .take()
+                        .filter(|o| o.header.number == segment.number);
                     let open = match open {
                         Some(open) => Ok(Some(open)),
                         None => self.open_segment(&segment),
@@ -202,19 +208,29 @@ impl Log {
     /// Takes a segment out of the list and counts its records as lost.
     fn give_up(&self, segment: &Segment, move_it: bool) {
         let mut state = self.state();
-        let Some(index) = state.segments.iter().position(|s| s.number == segment.number) else {
+        let Some(index) = state
+            .segments
+            .iter()
+            .position(|s| s.number == segment.number)
+        else {
             return;
         };
         let bound = state.bound(index);
         state.segments.remove(index);
-        if state.tail.is_some_and(|(number, _)| number == segment.number) {
+        if state
+            .tail
+            .is_some_and(|(number, _)| number == segment.number)
+        {
             // The writer sees that and begins another.
             state.tail = None;
         }
         let records = state.lose(segment.first, bound);
         state.counters.damaged_ranges += 1;
         drop(state);
-        error!(segment = segment.number, records, "segment of the journal lost");
+        error!(
+            segment = segment.number,
+            records, "segment of the journal lost"
+        );
         if move_it {
             self.quarantine_segment(segment);
         }
@@ -255,7 +271,11 @@ impl Log {
             };
             if frame.head.position > position {
                 let from = damaged.unwrap_or(offset);
-                self.set_aside(&segment, (from, frame.offset), (position, frame.head.position));
+                self.set_aside(
+                    &segment,
+                    (from, frame.offset),
+                    (position, frame.head.position),
+                );
             }
             position = frame.head.position;
             if position >= wanted {
@@ -278,14 +298,21 @@ impl Log {
         let position = frame.head.position;
         {
             let mut state = self.state();
-            state.marks.note(walk.segment.number, position, frame.offset);
+            state
+                .marks
+                .note(walk.segment.number, position, frame.offset);
             if state.settled.contains(position) {
                 return Ok(());
             }
         }
         let open = walk.open;
         let bytes = window.frame(frame)?;
-        match frame::decode(bytes, frame.offset, open.header.salt, open.cipher.as_deref()) {
+        match frame::decode(
+            bytes,
+            frame.offset,
+            open.header.salt,
+            open.cipher.as_deref(),
+        ) {
             Some((stored, tags)) => page.push(Read { stored, tags }),
             None => {
                 let end = frame.offset + frame.head.padded();

@@ -61,11 +61,16 @@ impl Log {
             })
             .collect();
         segments.sort_by_key(|s| s.number);
-        let (cursor, slot, cursor_lost) = open_cursor(fs.as_ref(), dir, &config, &names, &segments)?;
+        let (cursor, slot, cursor_lost) =
+            open_cursor(fs.as_ref(), dir, &config, &names, &segments)?;
 
         let state = State {
             next: 1,
-            next_number: segments.last().map_or(1, |s| s.number + 1).max(slot.tail.number + 1),
+            synced: slot.tail,
+            next_number: segments
+                .last()
+                .map_or(1, |s| s.number + 1)
+                .max(slot.tail.number + 1),
             segments,
             tail: None,
             settled: Runs::default(),
@@ -159,7 +164,10 @@ impl Log {
             warn!(%error, "tail not synced when opening, sealed");
         }
         if scan.torn_bytes > 0 {
-            info!(bytes = scan.torn_bytes, "torn tail of the journal truncated");
+            info!(
+                bytes = scan.torn_bytes,
+                "torn tail of the journal truncated"
+            );
         }
         let goes_on = scan.clean
             && scan.next >= least_next
@@ -225,7 +233,9 @@ fn open_cursor(
     fs.random(&mut journal).map_err(failed("name", dir))?;
     for segment in segments.iter().rev() {
         let path = dir.join(file_name(segment.number, segment.first));
-        let file = fs.open(&path, OpenMode::Read).map_err(failed("open", &path))?;
+        let file = fs
+            .open(&path, OpenMode::Read)
+            .map_err(failed("open", &path))?;
         let same = |header: &SegmentHeader| header.number == segment.number;
         if let Ok(header) = read_header(file.as_ref(), same).map_err(failed("read", &path))? {
             journal = header.journal;
@@ -287,7 +297,11 @@ fn scan(file: &dyn FsFile, header: &SegmentHeader, known: TailMark) -> io::Resul
         });
     }
     // Nothing valid follows. What the cursor knows to be synced is damage, the rest is torn.
-    let torn_bytes = if clean { 0 } else { torn_length(file, end.max(synced_end), header)? };
+    let torn_bytes = if clean {
+        0
+    } else {
+        torn_length(file, end.max(synced_end), header)?
+    };
     Ok(Scan {
         end: end.max(synced_end),
         next: position,

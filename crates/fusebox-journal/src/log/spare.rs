@@ -51,7 +51,11 @@ impl Log {
     fn make_spare(&self) -> Result<Spare, AppendError> {
         let needed = self.config.segment_bytes + self.config.reserve_bytes;
         // A disk that does not tell shows it when the zeros are written.
-        if self.fs.free_bytes(&self.dir).is_ok_and(|free| free < needed) {
+        if self
+            .fs
+            .free_bytes(&self.dir)
+            .is_ok_and(|free| free < needed)
+        {
             return Err(AppendError::NoSpace);
         }
         let made = self.write_spare();

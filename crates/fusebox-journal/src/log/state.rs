@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::runs::Runs;
+use crate::format::slot::TailMark;
 use crate::record::Stored;
 use crate::stats::Histogram;
 
@@ -27,6 +28,8 @@ pub(crate) struct State {
     pub(crate) tail: Option<(u64, u64)>,
     /// The next position.
     pub(crate) next: u64,
+    /// What is known to be synced: by a sync of this process that succeeded, or by the cursor.
+    pub(crate) synced: TailMark,
     pub(crate) next_number: u64,
     pub(crate) settled: Runs,
     /// Counts changes of `settled`.

@@ -11,6 +11,7 @@ use crate::AppendError;
 use crate::format::align_up;
 use crate::format::frame::{BodyCipher, NewRecord};
 use crate::format::segment::{Codec, SegmentHeader, file_name};
+use crate::format::slot::TailMark;
 use crate::format::window::{Step, Window};
 use crate::fs::{FsFile, OpenMode};
 
@@ -80,7 +81,11 @@ impl Log {
     }
 
     /// Appends as many as go into one group; returns how many.
-    fn append_group(&self, writer: &mut Writer, records: &[NewRecord]) -> Result<usize, AppendError> {
+    fn append_group(
+        &self,
+        writer: &mut Writer,
+        records: &[NewRecord],
+    ) -> Result<usize, AppendError> {
         if writer.read_only {
             return Err(AppendError::ReadOnly);
         }
@@ -133,6 +138,11 @@ impl Log {
         let mut state = self.state();
         state.tail = Some((number, end));
         state.next += count as u64;
+        state.synced = TailMark {
+            number,
+            end,
+            next: state.next,
+        };
         state.marks.note(number, position, offset);
         for (record, position) in records.iter().take(count).zip(position..) {
             state.cache.push(record.stored(position));
@@ -142,24 +152,31 @@ impl Log {
     }
 
     /// Seals the tail after an error: nothing is written or synced through its descriptor again.
+    ///
+    /// The next segment begins at once, if the disk lets it: its first position is what makes leftovers
+    /// of the failed group mean nothing, whoever opens the log next.
     fn fail_tail(&self, writer: &mut Writer) {
         let Some(tail) = writer.tail.take() else {
             return;
         };
         self.seal(&tail);
         let intact = self.verify(&tail);
-        let mut state = self.state();
-        state.counters.append_failures += 1;
-        match intact {
-            Ok(true) => warn!(number = tail.header.number, "group not written, segment sealed"),
-            Ok(false) | Err(_) => {
-                writer.read_only = true;
-                state.counters.read_only = true;
-                error!(
-                    number = tail.header.number,
-                    "acknowledged records cannot be read back, journal is read-only"
-                );
+        self.state().counters.append_failures += 1;
+        if matches!(intact, Ok(true)) {
+            warn!(
+                number = tail.header.number,
+                "group not written, segment sealed"
+            );
+            if let Err(error) = self.roll(writer) {
+                warn!(%error, "no new segment begun after a failed group");
             }
+        } else {
+            writer.read_only = true;
+            self.state().counters.read_only = true;
+            error!(
+                number = tail.header.number,
+                "acknowledged records cannot be read back, journal is read-only"
+            );
         }
     }
 
@@ -273,7 +290,10 @@ impl Log {
     }
 
     #[cfg(not(feature = "encryption"))]
-    #[expect(clippy::unnecessary_wraps, reason = "the same signature as with encryption")]
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "the same signature as with encryption"
+    )]
     fn new_cipher(&self) -> Result<(Codec, Option<Arc<dyn BodyCipher>>), AppendError> {
         let _: &Self = self;
         Ok((Codec::Clear, None))
@@ -284,7 +304,9 @@ impl Log {
         let Some(keys) = &self.config.keys else {
             return Ok((Codec::Clear, None));
         };
-        let (codec, cipher) = keys.new_segment(self.fs.as_ref(), self.id).map_err(refusal)?;
+        let (codec, cipher) = keys
+            .new_segment(self.fs.as_ref(), self.id)
+            .map_err(refusal)?;
         Ok((codec, Some(cipher)))
     }
 
