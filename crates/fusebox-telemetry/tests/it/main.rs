@@ -1,3 +1,4 @@
 //! What a scraper sees.
 
 mod golden;
+mod removed;
