@@ -39,9 +39,9 @@ pub struct JournalConfig {
     pub dead_max_bytes: u64,
     /// Dead letters that may be kept: 100 000.
     pub dead_max_records: u64,
-    #[cfg(feature = "encryption")]
     /// The keys for encryption at rest: none, so that bodies are written in the clear.
-    pub keys: Option<crate::crypt::KeyRing>,
+    #[cfg(feature = "encryption")]
+    pub keys: Option<crate::KeyRing>,
 }
 
 impl Default for JournalConfig {
@@ -97,7 +97,7 @@ impl JournalConfig {
             ("segment_bytes", self.segment_bytes),
             ("dead_segment_bytes", self.dead_segment_bytes),
         ] {
-            if !(64 << 10..=1 << 30).contains(&size) || size % self.alignment != 0 {
+            if !(64 << 10..=1 << 30).contains(&size) || !size.is_multiple_of(self.alignment) {
                 return refuse(name, size, "64 KiB to 1 GiB, a multiple of the alignment");
             }
         }
@@ -138,7 +138,7 @@ impl JournalConfig {
             return refuse("max_group_bytes", 0, "at least 1");
         }
         let slot = self.cursor_slot_bytes;
-        if !(512..=16 << 20).contains(&slot) || slot % 512 != 0 {
+        if !(512..=16 << 20).contains(&slot) || !slot.is_multiple_of(512) {
             return refuse(
                 "cursor_slot_bytes",
                 slot.into(),

@@ -217,20 +217,7 @@ impl DeadLetters {
         let read = read
             .filter(|read| read.stored.position == position)
             .ok_or(JournalError::NotFound(position))?;
-        let text = |number| tags::get_text(&read.tags, number);
-        let attempts = tags::get(&read.tags, tags::ATTEMPTS).and_then(|v| v.try_into().ok());
-        Ok(DeadLetter {
-            position,
-            origin: origin(&read),
-            burial: Burial {
-                code: text(tags::CODE).unwrap_or_default(),
-                reason: text(tags::REASON).unwrap_or_default(),
-                first_reason: text(tags::FIRST_REASON),
-                attempts: attempts.map_or(0, u32::from_le_bytes),
-                buried_at_ms: buried_at(&read),
-            },
-            entry: read.stored.entry,
-        })
+        Ok(letter(read))
     }
 
     /// Removes a dead letter, durably.
@@ -254,7 +241,26 @@ fn buried_at(read: &Read) -> i64 {
     value.map_or(0, i64::from_le_bytes)
 }
 
-fn summary(read: &Read) -> DeadSummary {
+/// The dead letter a record is.
+pub(crate) fn letter(read: Read) -> DeadLetter {
+    let text = |number| tags::get_text(&read.tags, number);
+    let attempts = tags::get(&read.tags, tags::ATTEMPTS).and_then(|v| v.try_into().ok());
+    DeadLetter {
+        position: read.stored.position,
+        origin: origin(&read),
+        burial: Burial {
+            code: text(tags::CODE).unwrap_or_default(),
+            reason: text(tags::REASON).unwrap_or_default(),
+            first_reason: text(tags::FIRST_REASON),
+            attempts: attempts.map_or(0, u32::from_le_bytes),
+            buried_at_ms: buried_at(&read),
+        },
+        entry: read.stored.entry,
+    }
+}
+
+/// What lists show of a dead letter.
+pub(crate) fn summary(read: &Read) -> DeadSummary {
     let entry = &read.stored.entry;
     DeadSummary {
         position: read.stored.position,

@@ -28,6 +28,12 @@ pub enum OpenError {
         /// The major version that is known.
         known: u16,
     },
+    /// There is nothing to inspect.
+    #[error("there is no journal in {dir}")]
+    NoJournal {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// A setting is out of bounds.
     #[error("{name} is {value}, allowed is {allowed}")]
     Setting {

@@ -20,18 +20,26 @@
 //! on disk, and why a crash at any moment is harmless, stands in `docs/design/journal.md`.
 
 mod config;
+#[cfg(feature = "encryption")]
+mod crypt;
 mod dead;
 mod error;
 mod format;
 pub mod fs;
+mod inspect;
 mod journal;
 mod log;
 mod record;
 mod stats;
 
 pub use config::JournalConfig;
+#[cfg(feature = "encryption")]
+pub use crypt::KeyRing;
 pub use dead::{Burial, DeadLetter, DeadSummary};
 pub use error::{AppendError, JournalError, OpenError};
+pub use inspect::{
+    Checked, Finding, FindingKind, Inspection, Overview, Progress, Report, Seen, SeenRecord,
+};
 pub use journal::{Journal, Pending};
 pub use record::{Entry, Position, Stored};
 pub use stats::{Histogram, JournalStats};

@@ -36,6 +36,10 @@ impl Histogram {
 /// The state of a journal and what it has done since it was opened.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts for gauges of their own"
+)]
 pub struct JournalStats {
     /// Records that are neither settled nor buried.
     pub waiting: u64,

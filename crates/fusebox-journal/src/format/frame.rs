@@ -11,6 +11,9 @@ use crate::record::{Entry, Position, Stored};
 /// Bytes before the body.
 pub(crate) const FRAME_HEAD: usize = 32;
 
+/// Positions beyond are none: so there is always room to count on.
+pub(crate) const MAX_POSITION: u64 = 1 << 62;
+
 /// Bytes of the body before the label.
 const BODY_HEAD: usize = 19;
 
@@ -29,6 +32,10 @@ pub(crate) trait BodyCipher: Send + Sync + std::fmt::Debug {
 
 /// Where a record lies: no two records have the same.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(
+    not(feature = "encryption"),
+    expect(dead_code, reason = "only ciphers read it")
+)]
 pub(crate) struct Place {
     pub(crate) salt: u64,
     pub(crate) position: u64,
@@ -109,7 +116,7 @@ impl NewRecord {
         }
         let sum = checksum(salt, offset, &buffer[at..]);
         buffer[at + 4..at + 8].copy_from_slice(&sum.to_le_bytes());
-        buffer.resize(at + align_up((buffer.len() - at) as u64, 8) as usize, 0);
+        buffer.resize(at + (buffer.len() - at).next_multiple_of(8), 0);
     }
 }
 
@@ -149,7 +156,8 @@ impl FrameHead {
         let sane = body as usize >= BODY_HEAD
             && offset + FRAME_HEAD as u64 + u64::from(body) <= data_end
             && parsed.group <= offset
-            && parsed.position != 0;
+            && parsed.position != 0
+            && parsed.position < MAX_POSITION;
         sane.then_some(parsed)
     }
 
@@ -174,17 +182,20 @@ pub(crate) fn decode(
 ) -> Option<(Stored, Bytes)> {
     let position = u64_at(frame, 8);
     let opened;
-    let body = if u16_at(frame, 20) & SEALED == 0 {
-        &frame[FRAME_HEAD..]
-    } else {
-        let place = Place {
-            salt,
-            position,
-            offset,
-        };
-        let head = authenticated(&array_at(frame, 0));
-        opened = cipher?.open(place, &head, &frame[FRAME_HEAD..])?;
-        &opened
+    let body = match (u16_at(frame, 20) & SEALED != 0, cipher) {
+        (false, None) => &frame[FRAME_HEAD..],
+        (true, Some(cipher)) => {
+            let place = Place {
+                salt,
+                position,
+                offset,
+            };
+            let head = authenticated(&array_at(frame, 0));
+            opened = cipher.open(place, &head, &frame[FRAME_HEAD..])?;
+            &opened
+        }
+        // Among encrypted records one in the clear is forged; without its key none can be read.
+        (false, Some(_)) | (true, None) => return None,
     };
     if body.len() < BODY_HEAD {
         return None;

@@ -31,6 +31,11 @@ pub(crate) fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     array
 }
 
+/// A number of bytes in memory.
+pub(crate) fn to_usize(bytes: u64) -> usize {
+    usize::try_from(bytes).expect("what is held in memory has an address")
+}
+
 /// The next multiple of `step`, a power of two.
 pub(crate) fn align_up(value: u64, step: u64) -> u64 {
     (value + step - 1) & !(step - 1)
@@ -46,9 +51,9 @@ pub(crate) enum HeaderFault {
 }
 
 /// Magic, version and checksum of a header of 512 bytes.
-pub(crate) fn check_header(bytes: &[u8; HEADER], magic: &[u8; 8]) -> Result<(), HeaderFault> {
+pub(crate) fn check_header(bytes: &[u8; HEADER], magic: [u8; 8]) -> Result<(), HeaderFault> {
     let sum = u32_at(bytes, HEADER - 4);
-    if bytes[..8] != magic[..] || sum != crc32c::crc32c(&bytes[..HEADER - 4]) {
+    if bytes[..8] != magic || sum != crc32c::crc32c(&bytes[..HEADER - 4]) {
         return Err(HeaderFault::Invalid);
     }
     match u16_at(bytes, 8) {
@@ -58,9 +63,9 @@ pub(crate) fn check_header(bytes: &[u8; HEADER], magic: &[u8; 8]) -> Result<(), 
 }
 
 /// Writes magic, version and, last of all, the checksum round what `fill` writes.
-pub(crate) fn make_header(magic: &[u8; 8], fill: impl FnOnce(&mut [u8])) -> [u8; HEADER] {
+pub(crate) fn make_header(magic: [u8; 8], fill: impl FnOnce(&mut [u8])) -> [u8; HEADER] {
     let mut bytes = [0; HEADER];
-    bytes[..8].copy_from_slice(magic);
+    bytes[..8].copy_from_slice(&magic);
     bytes[8..10].copy_from_slice(&MAJOR.to_le_bytes());
     bytes[10..12].copy_from_slice(&MINOR.to_le_bytes());
     fill(&mut bytes);

@@ -1,11 +1,12 @@
 //! The header of a segment, and the name of its file.
 
+use super::frame::MAX_POSITION;
 use super::{HeaderFault, align_up, array_at, check_header, make_header, u32_at, u64_at};
 
 /// Bytes of every header.
 pub(crate) const HEADER: usize = 512;
 
-const MAGIC: &[u8; 8] = b"FBXJSEG\0";
+const MAGIC: [u8; 8] = *b"FBXJSEG\0";
 
 /// How bodies are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +77,9 @@ impl SegmentHeader {
         };
         let sane = header.alignment.is_power_of_two()
             && (512..=65_536).contains(&header.alignment)
-            && (4096..=1 << 30).contains(&header.size);
+            && (4096..=1 << 30).contains(&header.size)
+            && header.size >= 2 * header.data_start()
+            && header.first < MAX_POSITION;
         if sane {
             Ok(header)
         } else {
@@ -107,7 +110,8 @@ pub(crate) fn parse_name(name: &str) -> Option<(u64, u64)> {
         let plain = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
         u64::from_str_radix(text, 16).ok().filter(|_| plain)
     };
-    Some((hex(number)?, hex(first)?))
+    let (number, first) = (hex(number)?, hex(first)?);
+    (number < u64::MAX && (1..MAX_POSITION).contains(&first)).then_some((number, first))
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! The cursor file: its header, and slots of a watermark and runs.
 
+use super::frame::MAX_POSITION;
 use super::{HEADER, HeaderFault, array_at, check_header, make_header, u32_at, u64_at};
 use crate::log::runs::Runs;
 
-const MAGIC: &[u8; 8] = b"FBXJCUR\0";
+const MAGIC: [u8; 8] = *b"FBXJCUR\0";
 
 /// Bytes of a slot before the runs.
 pub(crate) const SLOT_HEAD: usize = 48;
@@ -29,7 +30,7 @@ impl CursorHeader {
             slot_bytes: u32_at(bytes, 12),
             journal: array_at(bytes, 16),
         };
-        if (512..=16 << 20).contains(&header.slot_bytes) && header.slot_bytes % 512 == 0 {
+        if (512..=16 << 20).contains(&header.slot_bytes) && header.slot_bytes.is_multiple_of(512) {
             Ok(header)
         } else {
             Err(HeaderFault::Invalid)
@@ -132,14 +133,16 @@ impl Slot {
             last = start.checked_add(unleb(&mut rest)?)?;
             settled.insert(start, last);
         }
-        Some(Self {
+        let tail = TailMark {
+            number: u64_at(bytes, 24),
+            end: u64_at(bytes, 32),
+            next: u64_at(bytes, 40),
+        };
+        let sane = last < MAX_POSITION && tail.next < MAX_POSITION && tail.number < u64::MAX;
+        sane.then_some(Self {
             generation: u64_at(bytes, 0),
             settled,
-            tail: TailMark {
-                number: u64_at(bytes, 24),
-                end: u64_at(bytes, 32),
-                next: u64_at(bytes, 40),
-            },
+            tail,
         })
     }
 }

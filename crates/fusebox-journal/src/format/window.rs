@@ -39,7 +39,8 @@ pub(crate) struct RawFrame {
 /// The next thing on the way through a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// A record; the bytes before it, from `damaged_from` on, are no record.
+    /// A record; the bytes before it, from `damaged_from` on, are no record, or positions are missing
+    /// before it.
     Record {
         frame: RawFrame,
         damaged_from: Option<u64>,
@@ -127,9 +128,11 @@ impl<'a> Window<'a> {
             Found::Nothing { .. } => None,
         };
         if let Some(frame) = fits(&found) {
+            // Zeros up to where a group may begin hide that records before it are gone.
+            let gap = frame.head.position > position;
             return Ok(Step::Record {
                 frame,
-                damaged_from: None,
+                damaged_from: gap.then_some(offset),
             });
         }
         let damaged_from = at;

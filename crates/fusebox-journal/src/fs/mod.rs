@@ -75,6 +75,12 @@ pub trait Fs: Send + Sync + Debug {
     /// When the file cannot be made.
     fn lock(&self, path: &Path, owner: &str) -> io::Result<Option<Box<dyn Debug + Send + Sync>>>;
 
+    /// Who has the lock `path`, if anyone. Neither writes nor takes it for longer than a look.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    fn lock_holder(&self, path: &Path) -> io::Result<Option<String>>;
+
     /// Time since some fixed moment.
     fn now(&self) -> Duration;
 

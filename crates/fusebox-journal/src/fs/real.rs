@@ -15,6 +15,9 @@ use super::{Fs, FsFile, OpenMode};
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealFs;
 
+/// How often a lock that is held is tried before it counts as another owner's.
+const LOOKS: u32 = 10;
+
 #[derive(Debug)]
 struct RealFile(File);
 
@@ -78,14 +81,37 @@ impl Fs for RealFs {
             .create(true)
             .truncate(false)
             .open(path)?;
-        match file.try_lock() {
-            Ok(()) => {
-                // Who owns it is for people to read; the lock itself is what counts.
-                file.set_len(0)?;
-                file.write_all(owner.as_bytes())?;
-                Ok(Some(Box::new(file)))
+        for look in 1.. {
+            match file.try_lock() {
+                Ok(()) => break,
+                // Someone who only looks has it for an instant.
+                Err(TryLockError::WouldBlock) if look < LOOKS => {
+                    std::thread::park_timeout(Duration::from_millis(5));
+                }
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(error),
             }
-            Err(TryLockError::WouldBlock) => Ok(None),
+        }
+        // Who owns it is for people to read; the lock itself is what counts.
+        file.set_len(0)?;
+        file.write_all(owner.as_bytes())?;
+        Ok(Some(Box::new(file)))
+    }
+
+    fn lock_holder(&self, path: &Path) -> io::Result<Option<String>> {
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // Shared, so that those who look do not see each other.
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => {
+                let mut owner = String::new();
+                (&mut file).take(256).read_to_string(&mut owner)?;
+                Ok(Some(owner))
+            }
             Err(TryLockError::Error(error)) => Err(error),
         }
     }

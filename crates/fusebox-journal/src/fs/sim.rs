@@ -57,6 +57,10 @@ struct Inner {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fault of its own that may be on or off"
+)]
 struct State {
     files: Vec<FileData>,
     names: BTreeMap<PathBuf, usize>,
@@ -218,6 +222,7 @@ impl SimFs {
     }
 
     /// The disk after power loss, as a new one without faults.
+    #[must_use]
     pub fn after_power_loss(&self, how: PowerLoss, seed: u64) -> Self {
         let state = self.state();
         let mut random = Random(seed);
@@ -330,16 +335,14 @@ impl SimFs {
     /// Puts bytes into a file, on disk and in the cache: damage, or an older file.
     pub fn put(&self, path: &Path, offset: usize, data: &[u8]) {
         let mut state = self.state();
-        let file = match state.names.get(path) {
-            Some(file) => *file,
-            None => {
-                let file = state.files.len();
-                state.files.push(FileData::default());
-                state.names.insert(path.to_owned(), file);
-                state.durable_names.insert(path.to_owned(), file);
-                file
-            }
-        };
+        let known = state.names.get(path).copied();
+        let file = known.unwrap_or_else(|| {
+            let file = state.files.len();
+            state.files.push(FileData::default());
+            state.names.insert(path.to_owned(), file);
+            state.durable_names.insert(path.to_owned(), file);
+            file
+        });
         let file = &mut state.files[file];
         FileData::put(&mut file.cache, offset, data);
         FileData::put(&mut file.durable, offset, data);
@@ -536,6 +539,13 @@ impl Fs for SimFs {
             inner: Arc::clone(&self.inner),
             path: path.to_owned(),
         })))
+    }
+
+    fn lock_holder(&self, path: &Path) -> io::Result<Option<String>> {
+        let state = self.state();
+        state.alive()?;
+        let held = state.locks.contains(path);
+        Ok(held.then(|| state.owners.get(path).cloned().unwrap_or_default()))
     }
 
     fn now(&self) -> Duration {

@@ -21,8 +21,8 @@ pub use promise::Pending;
 use promise::{promise, ready};
 use threads::{Desk, Waiting};
 
-const LOCK: &str = "LOCK";
-const DEAD: &str = "dead";
+pub(crate) const LOCK: &str = "LOCK";
+pub(crate) const DEAD: &str = "dead";
 
 /// A durable queue on disk. Clones are the same journal; it closes with the last of them.
 ///

@@ -12,7 +12,7 @@ use crate::format::slot::{CursorHeader, EncodedSlot, Slot};
 use crate::format::{HEADER, HeaderFault};
 use crate::fs::{Fs, FsFile, OpenMode};
 
-pub(super) const CURSOR: &str = "CURSOR";
+pub(crate) const CURSOR: &str = "CURSOR";
 const CURSOR_TMP: &str = "CURSOR.tmp";
 
 /// The cursor file.
@@ -33,6 +33,30 @@ pub(super) struct FoundCursor {
     pub(super) slot: Slot,
     /// No slot was readable although there ought to be one.
     pub(super) lost: bool,
+}
+
+/// The header and what is readable of both slots.
+pub(crate) type Slots = (CursorHeader, [Option<Slot>; 2]);
+
+/// Reads a cursor file; `Ok(Err(_))` when its header is not usable.
+pub(crate) fn read_slots(file: &dyn FsFile) -> io::Result<Result<Slots, HeaderFault>> {
+    let mut head = [0; HEADER];
+    if file.read_at(0, &mut head)? < HEADER {
+        return Ok(Err(HeaderFault::Invalid));
+    }
+    let header = match CursorHeader::decode(&head) {
+        Ok(header) => header,
+        Err(fault) => return Ok(Err(fault)),
+    };
+    let mut slots = [None, None];
+    for (index, slot) in (0..).zip(&mut slots) {
+        let mut bytes = vec![0; header.slot_bytes as usize];
+        let at = HEADER as u64 + u64::from(index) * u64::from(header.slot_bytes);
+        if file.read_at(at, &mut bytes)? == bytes.len() {
+            *slot = Slot::decode(index, &bytes);
+        }
+    }
+    Ok(Ok((header, slots)))
 }
 
 impl Cursor {
@@ -61,22 +85,10 @@ impl Cursor {
     /// Reads the file; `Ok(Err(_))` when its header is not usable.
     pub(super) fn find(fs: &dyn Fs, dir: &Path) -> io::Result<Result<FoundCursor, HeaderFault>> {
         let file = fs.open(&dir.join(CURSOR), OpenMode::Write)?;
-        let mut head = [0; HEADER];
-        if file.read_at(0, &mut head)? < HEADER {
-            return Ok(Err(HeaderFault::Invalid));
-        }
-        let header = match CursorHeader::decode(&head) {
-            Ok(header) => header,
+        let (header, slots) = match read_slots(file.as_ref())? {
+            Ok(found) => found,
             Err(fault) => return Ok(Err(fault)),
         };
-        let mut slots = [None, None];
-        for (index, slot) in (0..).zip(&mut slots) {
-            let mut bytes = vec![0; header.slot_bytes as usize];
-            let at = HEADER as u64 + u64::from(index) * u64::from(header.slot_bytes);
-            if file.read_at(at, &mut bytes)? == bytes.len() {
-                *slot = Slot::decode(index, &bytes);
-            }
-        }
         let lost = slots.iter().all(Option::is_none);
         let [zero, one] = slots.map(Option::unwrap_or_default);
         let (slot, next) = if one.generation > zero.generation {

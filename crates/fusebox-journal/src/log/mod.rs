@@ -3,10 +3,10 @@
 //! Every method blocks. Locks are taken in the order writer, spare or cursor or reader, state; the
 //! state's is never held during I/O.
 
-mod cursor;
-mod quarantine;
-mod reader;
-mod recover;
+pub(crate) mod cursor;
+pub(crate) mod quarantine;
+pub(crate) mod reader;
+pub(crate) mod recover;
 pub(crate) mod runs;
 mod spare;
 pub(crate) mod state;

@@ -6,9 +6,10 @@ use tracing::{error, warn};
 
 use super::{Log, Segment};
 use crate::format::segment::{file_name, parse_name};
+use crate::format::to_usize;
 use crate::fs::OpenMode;
 
-pub(super) const QUARANTINE: &str = "quarantine";
+pub(crate) const QUARANTINE: &str = "quarantine";
 
 impl Log {
     /// Copies a damaged range aside and counts the positions in it as settled, unless all of them are.
@@ -24,13 +25,12 @@ impl Log {
         let mut state = self.state();
         let records = state.lose(positions.0, positions.1);
         state.counters.damaged_ranges += 1;
-        match copied {
-            Ok(count) => state.counters.quarantined_bytes += count,
-            Err(_) => {
-                state.counters.quarantine_failures += 1;
-                if let Some(segment) = state.segment_mut(segment.number) {
-                    segment.keep = true;
-                }
+        if let Ok(count) = copied {
+            state.counters.quarantined_bytes += count;
+        } else {
+            state.counters.quarantine_failures += 1;
+            if let Some(segment) = state.segment_mut(segment.number) {
+                segment.keep = true;
             }
         }
         drop(state);
@@ -62,10 +62,10 @@ impl Log {
         let source = self.fs.open(&self.segment_path(segment), OpenMode::Read)?;
         let tmp = dir.join(format!("{name}.tmp"));
         let target = self.fs.open(&tmp, OpenMode::Create)?;
-        let mut buffer = vec![0; CHUNK.min(to - from) as usize];
+        let mut buffer = vec![0; to_usize(CHUNK.min(to - from))];
         let mut at = from;
         while at < to {
-            let count = CHUNK.min(to - at) as usize;
+            let count = to_usize(CHUNK.min(to - at));
             let got = source.read_at(at, &mut buffer[..count])?;
             if got == 0 {
                 break;

@@ -307,17 +307,12 @@ impl Log {
         }
         let open = walk.open;
         let bytes = window.frame(frame)?;
-        match frame::decode(
-            bytes,
-            frame.offset,
-            open.header.salt,
-            open.cipher.as_deref(),
-        ) {
-            Some((stored, tags)) => page.push(Read { stored, tags }),
-            None => {
-                let end = frame.offset + frame.head.padded();
-                self.set_aside(&walk.segment, (frame.offset, end), (position, position + 1));
-            }
+        let (salt, cipher) = (open.header.salt, open.cipher.as_deref());
+        if let Some((stored, tags)) = frame::decode(bytes, frame.offset, salt, cipher) {
+            page.push(Read { stored, tags });
+        } else {
+            let end = frame.offset + frame.head.padded();
+            self.set_aside(&walk.segment, (frame.offset, end), (position, position + 1));
         }
         Ok(())
     }
@@ -333,7 +328,7 @@ struct Walk<'a> {
 }
 
 /// The header, from its second copy if need be, if it is `wanted`.
-pub(super) fn read_header(
+pub(crate) fn read_header(
     file: &dyn FsFile,
     wanted: impl Fn(&SegmentHeader) -> bool,
 ) -> io::Result<Result<SegmentHeader, HeaderFault>> {

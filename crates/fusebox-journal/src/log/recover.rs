@@ -23,13 +23,13 @@ use crate::{JournalConfig, OpenError};
 
 /// What a look through the tail says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Scan {
+pub(crate) struct Scan {
     /// Behind the last group.
-    end: u64,
-    next: u64,
+    pub(crate) end: u64,
+    pub(crate) next: u64,
     /// Only zeros follow.
-    clean: bool,
-    torn_bytes: u64,
+    pub(crate) clean: bool,
+    pub(crate) torn_bytes: u64,
 }
 
 fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
@@ -46,7 +46,7 @@ impl Log {
     ) -> Result<Self, OpenError> {
         fs.create_dir_all(dir).map_err(failed("create", dir))?;
         let names = fs.read_dir(dir).map_err(failed("list", dir))?;
-        for name in names.iter().filter(|name| name.ends_with(".tmp")) {
+        for name in names.iter().filter(|name| is_unfinished(name)) {
             let path = dir.join(name);
             fs.unlink(&path).map_err(failed("remove", &path))?;
         }
@@ -131,8 +131,9 @@ impl Log {
                 }
                 Err(HeaderFault::Invalid) => {
                     // How many records it had is unknown; no position may be used twice.
-                    let most = self.config.segment_bytes / FRAME_HEAD as u64;
-                    least_next = least_next.max(segment.first + most);
+                    let size = file.size().map_err(failed("read", &path))?;
+                    let most = size.max(self.config.segment_bytes) / FRAME_HEAD as u64;
+                    least_next = least_next.max(segment.first.saturating_add(most));
                     drop(file);
                     self.quarantine_segment(&segment);
                     let mut state = self.state();
@@ -173,11 +174,20 @@ impl Log {
             && scan.next >= least_next
             && synced.is_ok()
             && header.codec == Codec::Clear
+            && !self.encrypts()
             && header.size == self.config.segment_bytes;
         let mut state = self.state();
         state.next = scan.next.max(least_next);
         state.settled = settled;
         state.counters.torn_bytes = scan.torn_bytes;
+        if synced.is_ok() {
+            // Its records are handed out from now on: no later life may use their positions again.
+            state.synced = TailMark {
+                number: header.number,
+                end: scan.end,
+                next: state.next,
+            };
+        }
         if goes_on {
             state.tail = Some((header.number, scan.end));
             lock(&self.writer).tail = Some(Tail {
@@ -191,6 +201,11 @@ impl Log {
         }
         Ok(())
     }
+}
+
+/// Whether a file was being made when the power failed.
+fn is_unfinished(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|e| e == "tmp")
 }
 
 /// The highest position of the set.
@@ -254,7 +269,7 @@ fn open_cursor(
 ///
 /// Groups are written one after another, each after the sync of the one before: only what lies at or
 /// behind the beginning of the last group, and behind what the cursor knows to be synced, can be torn.
-fn scan(file: &dyn FsFile, header: &SegmentHeader, known: TailMark) -> io::Result<Scan> {
+pub(crate) fn scan(file: &dyn FsFile, header: &SegmentHeader, known: TailMark) -> io::Result<Scan> {
     let synced_end = if known.number == header.number {
         known.end
     } else {
@@ -312,8 +327,17 @@ fn scan(file: &dyn FsFile, header: &SegmentHeader, known: TailMark) -> io::Resul
 
 /// Bytes from `from` to the last one that is not zero.
 fn torn_length(file: &dyn FsFile, from: u64, header: &SegmentHeader) -> io::Result<u64> {
-    let mut bytes = vec![0; usize::try_from(header.data_end().saturating_sub(from)).unwrap_or(0)];
-    let got = file.read_at(from, &mut bytes)?;
-    let last = bytes[..got].iter().rposition(|b| *b != 0);
-    Ok(last.map_or(0, |index| index as u64 + 1))
+    let mut chunk = vec![0; 64 << 10];
+    let (mut at, mut end) = (from, from);
+    while at < header.data_end() {
+        let got = file.read_at(at, &mut chunk)?;
+        if got == 0 {
+            break;
+        }
+        if let Some(last) = chunk[..got].iter().rposition(|b| *b != 0) {
+            end = (at + last as u64 + 1).min(header.data_end());
+        }
+        at += got as u64;
+    }
+    Ok(end - from)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Log, lock};
 use crate::AppendError;
+use crate::format::to_usize;
 use crate::fs::{FsFile, OpenMode};
 
 pub(super) const SPARE: &str = "spare";
@@ -39,13 +40,19 @@ impl Log {
         self.spare.try_lock().is_ok_and(|spare| spare.is_some())
     }
 
-    /// Takes the spare, made now if need be.
-    pub(super) fn take_spare(&self) -> Result<Spare, AppendError> {
+    /// Takes the spare, made now if need be, and lets `begin` give it a name of its own. Until that is
+    /// done nobody else makes another: it would take the place of this one under the name `spare`.
+    pub(super) fn use_spare(
+        &self,
+        begin: impl FnOnce(&Spare) -> Result<(), AppendError>,
+    ) -> Result<Spare, AppendError> {
         let mut spare = lock(&self.spare);
-        match spare.take() {
-            Some(spare) => Ok(spare),
-            None => self.make_spare(),
-        }
+        let taken = match spare.take() {
+            Some(taken) => taken,
+            None => self.make_spare()?,
+        };
+        begin(&taken)?;
+        Ok(taken)
     }
 
     fn make_spare(&self) -> Result<Spare, AppendError> {
@@ -68,15 +75,15 @@ impl Log {
     }
 
     fn write_spare(&self) -> io::Result<Spare> {
-        const CHUNK: u64 = 256 << 10;
-        let zeros = vec![0; CHUNK as usize];
+        let zeros = vec![0; 256 << 10];
         let tmp = self.path(SPARE_TMP);
         let file = self.fs.open(&tmp, OpenMode::Create)?;
         let mut at = 0;
         while at < self.config.segment_bytes {
-            let count = CHUNK.min(self.config.segment_bytes - at);
-            file.write_at(at, &zeros[..count as usize])?;
-            at += count;
+            let left = to_usize(self.config.segment_bytes - at);
+            let chunk = &zeros[..zeros.len().min(left)];
+            file.write_at(at, chunk)?;
+            at += chunk.len() as u64;
         }
         file.sync_all()?;
         self.fs.rename(&tmp, &self.path(SPARE))?;

@@ -8,11 +8,11 @@ use tracing::{error, warn};
 use super::spare::{SPARE, refusal};
 use super::{Log, Segment, lock};
 use crate::AppendError;
-use crate::format::align_up;
 use crate::format::frame::{BodyCipher, NewRecord};
 use crate::format::segment::{Codec, SegmentHeader, file_name};
 use crate::format::slot::TailMark;
 use crate::format::window::{Step, Window};
+use crate::format::{align_up, to_usize};
 use crate::fs::{FsFile, OpenMode};
 
 /// The one who writes.
@@ -121,7 +121,7 @@ impl Log {
             count += 1;
         }
         let bytes = align_up(buffer.len() as u64, tail.header.alignment.into());
-        buffer.resize(bytes as usize, 0);
+        buffer.resize(to_usize(bytes), 0);
         let started = self.fs.now();
         let written = tail
             .file
@@ -246,16 +246,17 @@ impl Log {
             alignment: u32::try_from(self.config.alignment).expect("checked: at most 65536"),
             codec,
         };
-        let spare = self.take_spare()?;
-        self.state().next_number += 1;
-        if let Err(error) = self.begin(spare.file.as_ref(), &header) {
-            // Which of the names survives is unknown; opening knows what to do with either.
-            for name in [SPARE, &file_name(number, first)] {
-                let removed = self.fs.unlink(&self.path(name));
-                drop(removed);
-            }
-            return Err(refusal(error));
-        }
+        let spare = self.use_spare(|spare| {
+            self.state().next_number += 1;
+            self.begin(spare.file.as_ref(), &header).map_err(|error| {
+                // Which of the names survives is unknown; opening knows what to do with either.
+                for name in [SPARE, &file_name(number, first)] {
+                    let removed = self.fs.unlink(&self.path(name));
+                    drop(removed);
+                }
+                refusal(error)
+            })
+        })?;
         if let Some(tail) = writer.tail.take() {
             self.seal(&tail);
         }
@@ -331,12 +332,18 @@ impl Log {
         &self,
         header: &SegmentHeader,
     ) -> io::Result<Option<Arc<dyn BodyCipher>>> {
-        match (&header.codec, &self.config.keys) {
-            (Codec::Clear, _) => Ok(None),
-            (codec, Some(keys)) => keys.open_segment(codec, self.id).map(Some),
-            (Codec::Sealed { .. }, None) => Err(io::Error::other(
-                "the segment is encrypted and no key is set",
-            )),
-        }
+        crate::crypt::cipher_of(self.config.keys.as_ref(), header)
+    }
+
+    /// Whether bodies of new segments are encrypted.
+    pub(super) fn encrypts(&self) -> bool {
+        #[cfg(feature = "encryption")]
+        let encrypts = self.config.keys.is_some();
+        #[cfg(not(feature = "encryption"))]
+        let encrypts = {
+            let _: &Self = self;
+            false
+        };
+        encrypts
     }
 }
