@@ -200,15 +200,14 @@ struct Guard {
 
 impl Store {
     fn open(config: &DevBrokerConfig) -> Result<Self, StartError> {
-        let (folder, temporary) = match &config.data_dir {
-            Some(folder) => (folder.clone(), None),
-            None => {
-                let folder = tempfile::Builder::new()
-                    .prefix("devbroker-")
-                    .tempdir()
-                    .map_err(StoreError::at(std::env::temp_dir()))?;
-                (folder.path().to_owned(), Some(folder))
-            }
+        let (folder, temporary) = if let Some(folder) = &config.data_dir {
+            (folder.clone(), None)
+        } else {
+            let folder = tempfile::Builder::new()
+                .prefix("devbroker-")
+                .tempdir()
+                .map_err(StoreError::at(std::env::temp_dir()))?;
+            (folder.path().to_owned(), Some(folder))
         };
         fs::create_dir_all(&folder).map_err(StoreError::at(&folder))?;
         let lock = lock(&folder)?;

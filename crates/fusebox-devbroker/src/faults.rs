@@ -221,7 +221,7 @@ impl Faults {
     pub(crate) fn plan<'a>(
         &self,
         api: ApiKey,
-        topics: impl Iterator<Item = &'a str> + Clone,
+        topics: &(impl Iterator<Item = &'a str> + Clone),
     ) -> Plan {
         let mut plan = Plan::default();
         for rule in &mut self.rules().rules {
@@ -325,7 +325,7 @@ mod tests {
         let code = ResponseError::InvalidRecord;
         let fault = Fault::new(ApiKey::Produce, Effect::Reject(code));
         let set = faults.set(fault.on_topic("a").when(When::Nth(2)));
-        let plan = |api, topics: &[&str]| faults.plan(api, topics.iter().copied());
+        let plan = |api, topics: &[&str]| faults.plan(api, &topics.iter().copied());
         assert_eq!(plan(ApiKey::Produce, &["a", "b"]).rejection_of("a"), None);
         assert_eq!(plan(ApiKey::Fetch, &["a"]).rejection_of("a"), None);
         assert_eq!(plan(ApiKey::Produce, &["b"]).rejection_of("b"), None);
@@ -350,10 +350,10 @@ mod tests {
         ] {
             faults.set(Fault::new(ApiKey::Fetch, effect));
         }
-        let plan = faults.plan(ApiKey::Fetch, std::iter::empty());
+        let plan = faults.plan(ApiKey::Fetch, &std::iter::empty());
         assert_eq!(plan.delay, ms(3));
         assert!(plan.drop_answer && plan.cut);
         faults.clear();
-        assert!(!faults.plan(ApiKey::Fetch, std::iter::empty()).cut);
+        assert!(!faults.plan(ApiKey::Fetch, &std::iter::empty()).cut);
     }
 }

@@ -132,8 +132,8 @@ impl Broker {
             return finish(&plan, call.encode(&response));
         }
         let offsets = self.groups.offsets();
-        let topics = match &request.topics {
-            Some(topics) => topics
+        let topics = if let Some(topics) = &request.topics {
+            topics
                 .iter()
                 .map(|topic| {
                     let partitions = topic.partition_indexes.iter().map(|index| {
@@ -146,23 +146,22 @@ impl Broker {
                         .with_name(topic.name.clone())
                         .with_partitions(partitions.collect())
                 })
-                .collect(),
-            None => {
-                let mut topics: Vec<OffsetFetchResponseTopic> = Vec::new();
-                for ((name, index), committed) in offsets.of_group(group) {
-                    if topics
-                        .last()
-                        .is_none_or(|topic| topic.name.as_str() != name)
-                    {
-                        let topic = OffsetFetchResponseTopic::default();
-                        topics.push(topic.with_name(topic_name(name.clone())));
-                    }
-                    if let Some(topic) = topics.last_mut() {
-                        topic.partitions.push(partition(*index, Some(committed)));
-                    }
+                .collect()
+        } else {
+            let mut topics: Vec<OffsetFetchResponseTopic> = Vec::new();
+            for ((name, index), committed) in offsets.of_group(group) {
+                if topics
+                    .last()
+                    .is_none_or(|topic| topic.name.as_str() != name)
+                {
+                    let topic = OffsetFetchResponseTopic::default();
+                    topics.push(topic.with_name(topic_name(name.clone())));
                 }
-                topics
+                if let Some(topic) = topics.last_mut() {
+                    topic.partitions.push(partition(*index, Some(committed)));
+                }
             }
+            topics
         };
         drop(offsets);
         let response = OffsetFetchResponse::default().with_topics(topics);

@@ -118,24 +118,23 @@ impl Broker {
         let Some(plan) = self.faulty_without_topics(&call).await else {
             return Ok(Answer::Close);
         };
-        let synced = match plan.rejection() {
-            Some(code) => Err(code),
-            None => {
-                let assignments = request.assignments.into_iter();
-                let parts = assignments
-                    .map(|part| (part.member_id.to_string(), part.assignment))
-                    .collect();
-                let (reply, answer) = oneshot::channel();
-                let asked = self.groups.with(&request.group_id, |group, now| {
-                    group.sync(now, &request.member_id, request.generation_id, parts, reply);
-                });
-                if asked.is_none() {
-                    Err(ResponseError::UnknownMemberId)
-                } else {
-                    tokio::select! {
-                        answer = answer => answer.unwrap_or(Err(ABANDONED)),
-                        () = call.peer.gone.cancelled() => return Ok(Answer::Close),
-                    }
+        let synced = if let Some(code) = plan.rejection() {
+            Err(code)
+        } else {
+            let assignments = request.assignments.into_iter();
+            let parts = assignments
+                .map(|part| (part.member_id.to_string(), part.assignment))
+                .collect();
+            let (reply, answer) = oneshot::channel();
+            let asked = self.groups.with(&request.group_id, |group, now| {
+                group.sync(now, &request.member_id, request.generation_id, parts, reply);
+            });
+            if asked.is_none() {
+                Err(ResponseError::UnknownMemberId)
+            } else {
+                tokio::select! {
+                    answer = answer => answer.unwrap_or(Err(ABANDONED)),
+                    () = call.peer.gone.cancelled() => return Ok(Answer::Close),
                 }
             }
         };

@@ -14,8 +14,8 @@ impl Broker {
             let names = topics.into_iter().filter_map(|topic| topic.name);
             names.map(|name| name.to_string()).collect()
         });
-        let named = asked.as_deref().unwrap_or_default();
-        let Some(plan) = self.faulty(&call, named.iter().map(String::as_str)).await else {
+        let mentioned = asked.iter().flatten().map(String::as_str);
+        let Some(plan) = self.faulty(&call, mentioned).await else {
             return Ok(Answer::Close);
         };
         // Before version 1 an empty list meant all.

@@ -150,7 +150,7 @@ impl Call<'_> {
 }
 
 /// Reads the beginning of a frame.
-fn open<'a>(peer: &'a Peer, mut frame: Bytes) -> Result<Call<'a>, Refusal> {
+fn open(peer: &Peer, mut frame: Bytes) -> Result<Call<'_>, Refusal> {
     let kind = frame.first_chunk::<4>().ok_or(Refusal::Header)?;
     let api = i16::from_be_bytes([kind[0], kind[1]]);
     let version = i16::from_be_bytes([kind[2], kind[3]]);
@@ -228,7 +228,7 @@ impl Broker {
         call: &Call<'_>,
         topics: impl Iterator<Item = &'a str> + Clone,
     ) -> Option<Plan> {
-        let plan = self.faults.plan(call.api, topics);
+        let plan = self.faults.plan(call.api, &topics);
         if !plan.delay.is_zero() {
             tokio::time::sleep(plan.delay).await;
         }

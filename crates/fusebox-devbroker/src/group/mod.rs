@@ -22,7 +22,7 @@ const MAX_GROUPS: usize = 10_000;
 /// All groups.
 #[derive(Debug)]
 pub(crate) struct Groups {
-    groups: Mutex<BTreeMap<String, Group>>,
+    members: Mutex<BTreeMap<String, Group>>,
     offsets: Mutex<Offsets>,
     initial_delay: Duration,
     /// Rings when a deadline may have come nearer.
@@ -33,7 +33,7 @@ impl Groups {
     /// Groups with these offsets.
     pub(crate) fn new(offsets: Offsets, initial_delay: Duration) -> Self {
         Self {
-            groups: Mutex::default(),
+            members: Mutex::default(),
             offsets: Mutex::new(offsets),
             initial_delay,
             changed: Notify::new(),
@@ -86,7 +86,7 @@ impl Groups {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Group>> {
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Names of all groups, with their kinds and states.

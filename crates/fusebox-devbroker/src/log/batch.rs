@@ -87,7 +87,7 @@ impl BatchHeader {
         if let Some(&format) = bytes.get(16)
             && format != 2
         {
-            return Err(BatchError::Format(i8::from_ne_bytes([format])));
+            return Err(BatchError::Format(format.cast_signed()));
         }
         let mut header: &[u8] = bytes
             .first_chunk::<HEADER_BYTES>()

@@ -70,6 +70,9 @@ pub(crate) enum AppendError {
     /// The topic was deleted meanwhile.
     #[error("the log is gone")]
     Deleted,
+    /// The disk failed to keep something earlier.
+    #[error("the log takes nothing since a sync of it failed; it is checked at the next start")]
+    SyncFailed,
     /// The disk.
     #[error("the batch could not be written")]
     Io(#[from] io::Error),
@@ -83,7 +86,7 @@ impl AppendError {
             Self::TooLarge(_) => ResponseError::MessageTooLarge,
             Self::Sequence(code) => *code,
             Self::Deleted => ResponseError::UnknownTopicOrPartition,
-            Self::Io(_) => ResponseError::KafkaStorageError,
+            Self::SyncFailed | Self::Io(_) => ResponseError::KafkaStorageError,
         }
     }
 }
@@ -123,6 +126,9 @@ pub(crate) struct PartitionLog {
     producers: Producers,
     /// Written, but not yet synced.
     dirty: bool,
+    /// A sync has failed. The system may have thrown away what was to be synced and call the next
+    /// sync a success, so nothing is appended any more until the log was opened and checked again.
+    failed: bool,
     deleted: bool,
 }
 
@@ -162,6 +168,7 @@ impl PartitionLog {
             segments,
             producers,
             dirty: false,
+            failed: false,
             deleted: false,
         };
         Ok((log, report))
@@ -171,6 +178,9 @@ impl PartitionLog {
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<Appended, AppendError> {
         if self.deleted {
             return Err(AppendError::Deleted);
+        }
+        if self.failed {
+            return Err(AppendError::SyncFailed);
         }
         if bytes.len() > self.options.max_batch_bytes {
             return Err(AppendError::TooLarge(bytes.len()));
@@ -215,13 +225,18 @@ impl PartitionLog {
 
     /// Begins a new segment.
     fn roll(&mut self) -> io::Result<()> {
-        if self.segments.is_empty() {
+        let first = self.segments.is_empty();
+        if first {
             fs::create_dir_all(&self.folder)?;
         }
         self.sync()?;
         let segment = Segment::create(&self.folder, self.end())?;
         if !matches!(self.options.fsync, FsyncPolicy::Never) {
-            fs::File::open(&self.folder)?.sync_all()?;
+            // A new log also makes the folders of its partition and of its topic.
+            let new_folders = if first { 3 } else { 1 };
+            for folder in self.folder.ancestors().take(new_folders) {
+                fs::File::open(folder)?.sync_all()?;
+            }
         }
         self.segments.push(segment);
         Ok(())
@@ -327,8 +342,11 @@ impl PartitionLog {
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         if self.dirty
             && let Some(last) = self.segments.last()
+            && let Err(error) = last.sync()
         {
-            last.sync()?;
+            self.failed = true;
+            self.dirty = false;
+            return Err(error);
         }
         self.dirty = false;
         Ok(())
@@ -517,11 +535,30 @@ mod tests {
     }
 
     #[test]
+    fn after_a_failed_sync_nothing_is_taken_until_the_log_was_checked_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut log, _) = open(dir.path());
+        log.append(&batch(&["v"], -1, -1, -1)).unwrap();
+        log.segments[0].break_sync();
+        log.sync().unwrap_err();
+        // Trying the sync again would succeed and mean nothing.
+        log.sync().unwrap();
+        let error = log.append(&batch(&["v"], -1, -1, -1)).unwrap_err();
+        assert!(matches!(error, AppendError::SyncFailed), "{error}");
+        assert_eq!(error.code(), ResponseError::KafkaStorageError);
+        drop(log);
+        let (mut log, _) = open(dir.path());
+        assert_eq!(
+            log.append(&batch(&["v"], -1, -1, -1)).unwrap().base_offset,
+            1
+        );
+    }
+
+    #[test]
     fn a_batch_that_is_too_long_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let (mut log, _) = open(dir.path());
-        let long = vec!["twenty bytes of text"; 60].repeat(8);
-        let mut bytes = batch(&long[..60], -1, -1, -1);
+        let mut bytes = batch(&["v"], -1, -1, -1);
         bytes.resize(10_001, 0);
         let error = log.append(&bytes).unwrap_err();
         assert_eq!(error.code(), ResponseError::MessageTooLarge);

@@ -291,6 +291,13 @@ impl Segment {
         self.file.sync_data()
     }
 
+    /// Gives it a file that cannot be synced.
+    #[cfg(test)]
+    pub(crate) fn break_sync(&mut self) {
+        let (_, writer) = io::pipe().unwrap();
+        self.file = File::from(std::os::fd::OwnedFd::from(writer));
+    }
+
     /// Removes the file.
     pub(crate) fn delete(self) -> io::Result<()> {
         fs::remove_file(self.path)

@@ -27,6 +27,7 @@ use rdkafka::{
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance},
     error::KafkaError,
+    topic_partition_list::TopicPartitionListElem,
 };
 
 use crate::support::{LIMIT, Numbered, reader};
@@ -38,7 +39,7 @@ enum Seen {
     Assigned(usize, BTreeSet<i32>),
     /// It has none.
     Revoked(usize),
-    Record(usize, String),
+    Record(String),
 }
 
 struct Watch {
@@ -55,7 +56,11 @@ impl ConsumerContext for Watch {
     fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         let seen = match rebalance {
             Rebalance::Assign(list) => {
-                let partitions = list.elements().iter().map(|e| e.partition()).collect();
+                let partitions = list.elements();
+                let partitions = partitions
+                    .iter()
+                    .map(TopicPartitionListElem::partition)
+                    .collect();
                 Seen::Assigned(self.member, partitions)
             }
             _ => Seen::Revoked(self.member),
@@ -100,7 +105,7 @@ impl Member {
                 // A commit that comes too late is refused: the record is another member's.
                 if consumer.commit_message(&message, CommitMode::Sync).is_ok() {
                     let text = String::from_utf8(payload).unwrap();
-                    drop(seen.send(Seen::Record(member, text)));
+                    drop(seen.send(Seen::Record(text)));
                 }
             }
             // Dropped here: it says goodbye.
@@ -147,7 +152,7 @@ impl Group {
             match seen.unwrap_or_else(|_| panic!("{what}: {:?}", self.parts)) {
                 Seen::Assigned(member, partitions) => self.parts[member] = partitions,
                 Seen::Revoked(member) => self.parts[member].clear(),
-                Seen::Record(_, payload) => self.records.push(payload),
+                Seen::Record(payload) => self.records.push(payload),
             }
         }
     }
@@ -176,20 +181,20 @@ fn three_members_share_and_one_that_leaves_is_replaced_without_loss() {
         .collect();
     group.until_divided(&[2, 2, 2]);
     let mut producer = Numbered::new(&bootstrap, &[]);
-    let mut send = |count| {
+    let mut produce = |count| {
         for _ in 0..count {
             producer.send("t", 6);
         }
         producer.finish();
         producer.sent()
     };
-    let sent = send(600);
+    let sent = produce(600);
     group.until("600 records", |group| group.records.len() >= sent);
     let [first, second, third] = members.try_into().ok().unwrap();
     third.leave();
     group.parts[2].clear();
     group.until_divided(&[3, 3, 0]);
-    let sent = send(600);
+    let sent = produce(600);
     group.until("1200 records", |group| group.records.len() >= sent);
     // Nobody died, so no record was given twice.
     let once: BTreeSet<&String> = group.records.iter().collect();

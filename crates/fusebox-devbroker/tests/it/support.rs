@@ -2,9 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{Arc, Condvar, Mutex},
     thread,
     time::{Duration, Instant},
@@ -19,7 +19,7 @@ use rdkafka::{
 };
 
 /// Longer than anything here takes, on a busy machine.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_mins(1);
 
 /// Waits until `state` holds.
 pub(crate) fn eventually(what: &str, mut state: impl FnMut() -> bool) {
@@ -99,7 +99,7 @@ impl Numbered {
         let partition = i32::try_from(self.next % partitions).unwrap();
         let mut record = BaseRecord::with_opaque_to(topic, Box::new(self.next))
             .key("k")
-            .payload(&payload)
+            .payload(payload.as_str())
             .partition(partition);
         let deadline = Instant::now() + LIMIT;
         while let Err((error, again)) = self.producer.send::<str, str>(record) {
@@ -215,9 +215,11 @@ pub(crate) fn assert_once_in_order(
     }
 }
 
-/// The broker as a process, to be killed.
+/// The broker as a process, to be told things and to be killed.
 pub(crate) struct Process {
     child: Child,
+    commands: ChildStdin,
+    answers: BufReader<ChildStdout>,
     pub(crate) bootstrap: String,
 }
 
@@ -227,18 +229,48 @@ impl Process {
             .args(["--listen", listen, "--data-dir"])
             .arg(data_dir)
             .args(["--topic", "t:2", "--fsync", "never"])
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut bootstrap = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut bootstrap)
-            .unwrap();
-        assert!(!bootstrap.is_empty(), "it did not start");
-        Self {
+        let mut process = Self {
+            commands: child.stdin.take().unwrap(),
+            answers: BufReader::new(child.stdout.take().unwrap()),
             child,
-            bootstrap: bootstrap.trim().to_owned(),
+            bootstrap: String::new(),
+        };
+        process.bootstrap = process.line();
+        process
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        let bytes = self.answers.read_line(&mut line).unwrap();
+        assert!(bytes > 0, "it says nothing more");
+        line.trim().to_owned()
+    }
+
+    /// Gives a command, and returns its answer.
+    pub(crate) fn tell(&mut self, command: &str) -> Vec<String> {
+        writeln!(self.commands, "{command}").unwrap();
+        let mut answer = Vec::new();
+        loop {
+            let line = self.line();
+            let last = line == "ok" || line.starts_with("error:");
+            answer.push(line);
+            if last {
+                return answer;
+            }
         }
+    }
+
+    /// The most memory it has had, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(status).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let kib = line.unwrap().split_whitespace().nth(1).unwrap();
+        kib.parse::<u64>().unwrap() * 1024
     }
 
     /// What `kill -9` does.

@@ -1,16 +1,35 @@
 //! The broker as a program, for clients in other languages and for trying things out.
 
-use std::{io::Write as _, net::SocketAddr, path::PathBuf, time::Duration};
+mod control;
+
+use std::{
+    io::{BufRead as _, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
+    thread,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use fusebox_devbroker::{
     ApiKey, DevBroker, DevBrokerConfig, Effect, Fault, FsyncPolicy, NewTopic, When,
 };
+use tokio::sync::mpsc;
+
+use crate::control::{Control, HELP};
 
 /// A small durable broker that speaks the Kafka protocol: for laptops and tests, on this machine only.
 #[derive(Debug, Parser)]
-#[command(name = "devbroker", version)]
+#[command(
+    name = "devbroker",
+    version,
+    after_help = format!(
+        "Prints its address as the first line of standard output, and stops in order at Ctrl-C or SIGTERM. \
+         A broker that was killed is started again on the same folder; what it had acknowledged is there.\n\n\
+         Commands, one a line on standard input:\n{HELP}"
+    )
+)]
 struct Arguments {
     /// Where to listen: a loopback address. Port 0 takes a free one; the address is printed.
     #[arg(long, default_value = "127.0.0.1:9092")]
@@ -33,7 +52,8 @@ struct Arguments {
     /// Hours that records are kept.
     #[arg(long, value_name = "HOURS")]
     retention_hours: Option<u32>,
-    /// When the disk must have what was written.
+    /// When the disk must have what was written. A killed broker loses nothing that it acknowledged,
+    /// whatever is chosen; this is about losing power.
     #[arg(long, value_enum, default_value_t = Fsync::EverySecond)]
     fsync: Fsync,
     /// Close the connection instead of answering every N-th request to produce, after appending.
@@ -68,11 +88,48 @@ fn main() -> anyhow::Result<()> {
         let fault = Fault::new(ApiKey::Produce, Effect::DropAnswer).when(When::Every(n));
         broker.faults().set(fault);
     }
-    let mut out = std::io::stdout();
-    writeln!(out, "{}", broker.bootstrap_servers()).context("cannot say the address")?;
-    out.flush().context("cannot say the address")?;
-    runtime.block_on(stop);
+    say(&format!("{}\n", broker.bootstrap_servers())).context("cannot say the address")?;
+    runtime.block_on(obey_until(stop, &broker));
     broker.shutdown().context("not everything is on the disk")
+}
+
+fn say(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Carries out the commands on standard input until `stop`. Its end is the end of the commands only.
+async fn obey_until(stop: impl Future<Output = ()>, broker: &DevBroker) {
+    let (sender, mut lines) = mpsc::channel(16);
+    // A read of standard input cannot be cancelled; the thread ends with the process.
+    thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            if sender.blocking_send(line).is_err() {
+                break;
+            }
+        }
+    });
+    let mut control = Control::default();
+    tokio::pin!(stop);
+    loop {
+        let next = control.next();
+        let due = async {
+            match next {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = &mut stop => break,
+            () = due => control.take_back(broker),
+            Some(line) = lines.recv() => {
+                if let Err(error) = say(&control.obey(&line, broker)) {
+                    tracing::warn!(%error, "nobody hears the answer to a command");
+                }
+            }
+        }
+    }
 }
 
 fn config(arguments: Arguments) -> anyhow::Result<DevBrokerConfig> {
