@@ -16,6 +16,27 @@ pub const TRACEPARENT: &str = "traceparent";
 /// Kafka and HTTP: the vendor part of the W3C trace context.
 pub const TRACESTATE: &str = "tracestate";
 
+/// Dead letter: the consumer group that gave the event up.
+pub const DLQ_GROUP: &str = "dlq_group";
+/// Dead letter: the topic on which the event came.
+pub const DLQ_TOPIC: &str = "dlq_original_topic";
+/// Dead letter: the partition on which it came.
+pub const DLQ_PARTITION: &str = "dlq_original_partition";
+/// Dead letter: its offset there.
+pub const DLQ_OFFSET: &str = "dlq_original_offset";
+/// Dead letter: when it was sent, in milliseconds since the Unix epoch.
+pub const DLQ_TIMESTAMP: &str = "dlq_original_timestamp";
+/// Dead letter: its key in hexadecimal digits, where that is no text and so cannot be the key here.
+pub const DLQ_KEY_HEX: &str = "dlq_original_key.hex";
+/// Dead letter: a word for the cause that does not change, such as `PERMANENT`.
+pub const DLQ_ERROR_CODE: &str = "dlq_error_code";
+/// Dead letter: the last error in words.
+pub const DLQ_ERROR_TEXT: &str = "dlq_error_text";
+/// Dead letter: how often the group tried.
+pub const DLQ_ATTEMPTS: &str = "dlq_attempts";
+/// Dead letter: when it was given up, in milliseconds since the Unix epoch.
+pub const DLQ_FAILED_AT: &str = "dlq_failed_at";
+
 /// HTTP: the correlation id, in requests and answers.
 pub const X_CORRELATION_ID: &str = "x-correlation-id";
 /// HTTP: the user on whose behalf a service calls another; set by the gateway alone.

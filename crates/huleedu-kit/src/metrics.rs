@@ -14,7 +14,7 @@ use prometheus_client::{
     metrics::{
         counter::{ConstCounter, Counter},
         family::Family,
-        gauge::ConstGauge,
+        gauge::{ConstGauge, Gauge},
         histogram::{Histogram, exponential_buckets},
     },
     registry::Registry,
@@ -56,6 +56,21 @@ impl Metrics {
             "kafka_event_duration_seconds",
             "Time of one try at an event",
             consumer.duration.clone(),
+        );
+        of.register(
+            "kafka_consumer_lag",
+            "Events of a partition that are in Kafka and not finished here",
+            consumer.lag.clone(),
+        );
+        of.register(
+            "kafka_consumer_paused_partitions",
+            "Partitions that wait for their worker to catch up",
+            consumer.paused.clone(),
+        );
+        of.register(
+            "kafka_dead_events",
+            "Received events that were given up and wait for a person",
+            consumer.dead.clone(),
         );
         registry.register_collector(Box::new(BreakerCollector::new([breakers])));
         Self {
@@ -183,11 +198,20 @@ struct TopicLabels {
     topic: String,
 }
 
-/// Events by topic and result; durations by topic.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PartitionLabels {
+    topic: String,
+    partition: i32,
+}
+
+/// Events by topic and result; durations by topic; how far behind, by partition.
 #[derive(Debug, Clone)]
 pub struct ConsumerMetrics {
     events: Family<EventLabels, Counter>,
     duration: Family<TopicLabels, Histogram>,
+    lag: Family<PartitionLabels, Gauge>,
+    paused: Family<TopicLabels, Gauge>,
+    dead: Family<TopicLabels, Gauge>,
 }
 
 impl Default for ConsumerMetrics {
@@ -196,6 +220,9 @@ impl Default for ConsumerMetrics {
         Self {
             events: Family::default(),
             duration: Family::new_with_constructor(duration),
+            lag: Family::default(),
+            paused: Family::default(),
+            dead: Family::default(),
         }
     }
 }
@@ -216,6 +243,33 @@ impl ConsumerMetrics {
             topic: topic.to_owned(),
         };
         drop(self.duration.get_or_create(&labels));
+        drop(self.paused.get_or_create(&labels));
+        drop(self.dead.get_or_create(&labels));
+    }
+
+    pub(crate) fn lag(&self, topic: &str, partition: i32, events: i64) {
+        let topic = topic.to_owned();
+        let labels = PartitionLabels { topic, partition };
+        self.lag.get_or_create(&labels).set(events);
+    }
+
+    /// The partition is another member's now, who shows its lag.
+    pub(crate) fn forget_lag(&self, topic: &str, partition: i32) {
+        let topic = topic.to_owned();
+        self.lag.remove(&PartitionLabels { topic, partition });
+    }
+
+    pub(crate) fn paused(&self, topic: &str, more: i64) {
+        let topic = topic.to_owned();
+        self.paused
+            .get_or_create(&TopicLabels { topic })
+            .inc_by(more);
+    }
+
+    pub(crate) fn dead(&self, topic: &str, events: u64) {
+        let topic = topic.to_owned();
+        let events = i64::try_from(events).unwrap_or(i64::MAX);
+        self.dead.get_or_create(&TopicLabels { topic }).set(events);
     }
 
     pub(crate) fn count(&self, topic: &str, result: EventResult) {

@@ -259,11 +259,15 @@ impl ServiceCore {
             .as_ref()
             .expect("only a service with Kafka consumes events");
         let options = ConsumerOptions {
-            bootstrap_servers: kafka.bootstrap_servers.clone(),
-            group_id: self.service.consumer_group().to_owned(),
-            topics: topics.to_vec(),
             retry_min: kafka.retry_min,
             retry_max: kafka.retry_max,
+            give_up_after: kafka.give_up_after,
+            dead_letter_topics: kafka.dead_letter_topics,
+            ..ConsumerOptions::new(
+                &kafka.bootstrap_servers,
+                self.service.consumer_group(),
+                topics,
+            )
         };
         let (store, metrics) = (self.store.clone(), self.metrics.consumer().clone());
         let stop = self.shutdown.clone();

@@ -66,12 +66,23 @@ impl Ledger {
     }
 }
 
+/// Events of the platform. Copies for dead-letter topics are none: what they are copies of is audited.
+fn audited(topic: &str) -> bool {
+    topic.parse::<Topic>().is_ok()
+}
+
 impl PublishObserver for Ledger {
-    fn safe(&self, event_id: EventId, _: &str) {
+    fn safe(&self, event_id: EventId, topic: &str) {
+        if !audited(topic) {
+            return;
+        }
         self.events().entry(event_id).or_insert(false);
     }
 
-    fn delivered(&self, event_id: EventId, _: &str) {
+    fn delivered(&self, event_id: EventId, topic: &str) {
+        if !audited(topic) {
+            return;
+        }
         // A store from an earlier run may deliver what this run was never told about.
         self.events().insert(event_id, true);
     }
@@ -100,11 +111,7 @@ impl Audit {
             .fetch_metadata(None, Duration::from_secs(30))
             .context("Kafka does not tell its topics")?;
         let mut list = TopicPartitionList::new();
-        for topic in metadata
-            .topics()
-            .iter()
-            .filter(|t| t.name().parse::<Topic>().is_ok())
-        {
+        for topic in metadata.topics().iter().filter(|t| audited(t.name())) {
             for partition in topic.partitions() {
                 list.add_partition_offset(topic.name(), partition.id(), Offset::Beginning)?;
             }
@@ -178,12 +185,15 @@ mod tests {
     #[test]
     fn an_acknowledged_event_that_is_not_in_kafka_is_lost_and_an_unacknowledged_one_waits() {
         let ledger = Ledger::default();
+        let topic = Topic::BatchFileAdded.as_str();
         let ids: Vec<_> = (0..4).map(|_| EventId::random()).collect();
         for id in &ids {
-            ledger.safe(*id, "t");
+            ledger.safe(*id, topic);
         }
-        ledger.delivered(ids[0], "t");
-        ledger.delivered(ids[1], "t");
+        ledger.delivered(ids[0], topic);
+        ledger.delivered(ids[1], topic);
+        // A dead letter's copy is no event of its own.
+        ledger.delivered(EventId::random(), &Topic::BatchFileAdded.dead_letter());
         // 0: found and acknowledged; 1: acknowledged only; 2: found before its acknowledgement.
         let found = HashSet::from([ids[0], ids[2], EventId::random()]);
         let expected = EventCounts {

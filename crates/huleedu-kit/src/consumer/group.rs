@@ -1,13 +1,14 @@
-//! The member of a consumer group: takes messages off Kafka and hands each to its partition's
-//! worker.
+//! The member of a consumer group: a thread of its own that takes messages off Kafka and hands each to
+//! its partition's worker.
+//!
+//! It has a thread because Kafka's client calls back in the middle of a rebalance and goes on when the
+//! callback returns: there the workers of the partitions that go away are stopped and their offsets
+//! told, before anybody else may have them. For the same reason closing the consumer may block for as
+//! long as Kafka is away; neither a stop nor a kill of the service hangs on that.
 
 use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    },
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use fusebox::backoff::Backoff;
@@ -15,31 +16,34 @@ use huleedu_contracts::topics::Topic;
 use rdkafka::{
     ClientConfig, ClientContext, TopicPartitionList,
     config::RDKafkaLogLevel,
-    consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance, StreamConsumer},
+    consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance},
     error::KafkaError,
 };
 use thiserror::Error;
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinSet,
-};
+use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{
-    EventHandler,
+    EventHandler, dead,
     incoming::Taken,
-    worker::{self, Shared},
+    lag::{Lag, lanes},
+    lanes::{Lane, Lanes, WorkerEnded},
+    worker::Shared,
 };
 use crate::{metrics::ConsumerMetrics, store::Store};
 
-/// A partition is paused when this many messages wait for its worker …
-const PAUSE_AT: usize = 256;
-/// … and goes on when this few are left.
-const RESUME_AT: usize = 32;
+/// How long an event in mid-flight may take when its partition goes to another member or the service
+/// stops. The other member waits so long for the partition.
+const GRACE: Duration = Duration::from_secs(3);
+/// How long an orderly stop waits for workers and for the consumer to leave its group.
+const CLOSE_LIMIT: Duration = Duration::from_secs(8);
+/// How often finished offsets are told and paused partitions looked at.
+const UPKEEP: Duration = Duration::from_millis(20);
 
 /// How a group member is made.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ConsumerOptions {
     /// Kafka brokers.
     pub bootstrap_servers: String,
@@ -47,25 +51,89 @@ pub struct ConsumerOptions {
     pub group_id: String,
     /// What it listens to.
     pub topics: Vec<Topic>,
-    /// First wait before a failed event is tried again.
+    /// First wait before a failed event is tried again. Default 100 ms.
     pub retry_min: Duration,
-    /// Longest wait.
+    /// Longest wait. Default 10 s.
     pub retry_max: Duration,
+    /// How long one event is tried before it becomes a dead letter. Default 24 h: nothing else of its
+    /// partition is applied meanwhile, but what it waits for may come back.
+    pub give_up_after: Duration,
+    /// Whether dead letters are also sent to the topic's `.DLQ`. Default true.
+    pub dead_letter_topics: bool,
+    /// How often the lag is looked at. Default 5 s.
+    pub lag_every: Duration,
 }
 
-/// The consumer could not be made.
+impl ConsumerOptions {
+    /// Options with the defaults named at each field.
+    pub fn new(
+        bootstrap_servers: impl Into<String>,
+        group_id: impl Into<String>,
+        topics: &[Topic],
+    ) -> Self {
+        Self {
+            bootstrap_servers: bootstrap_servers.into(),
+            group_id: group_id.into(),
+            topics: topics.to_vec(),
+            retry_min: Duration::from_millis(100),
+            retry_max: Duration::from_secs(10),
+            give_up_after: Duration::from_hours(24),
+            dead_letter_topics: true,
+            lag_every: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Why a consumer did not start or could not go on.
 #[derive(Debug, Error)]
-#[error("the Kafka consumer of group {group} could not be started")]
-pub struct ConsumerStartError {
-    group: String,
-    #[source]
-    source: KafkaError,
+#[non_exhaustive]
+pub enum ConsumerError {
+    /// Kafka's client could not be made.
+    #[error("the Kafka consumer of group {group} could not be started")]
+    Start {
+        /// The group.
+        group: String,
+        /// Why.
+        #[source]
+        source: KafkaError,
+    },
+    /// The system gave no thread.
+    #[error("the Kafka consumer of group {group} got no thread")]
+    Thread {
+        /// The group.
+        group: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Kafka's client is finished for good.
+    #[error("the Kafka consumer of group {group} cannot go on")]
+    Fatal {
+        /// The group.
+        group: String,
+        /// Why.
+        #[source]
+        source: KafkaError,
+    },
+    /// A worker has died. Going on would commit past what it had not finished.
+    #[error("the worker of {topic} partition {partition} has died")]
+    Worker {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+    },
+    /// The member's thread has died.
+    #[error("the thread of the Kafka consumer of group {group} has died")]
+    Died {
+        /// The group.
+        group: String,
+    },
 }
 
-/// Counts revocations, so that workers of lost partitions are let go.
-#[derive(Default)]
+/// Stops the workers of partitions that go away, before they go.
 struct Context {
-    revocations: Arc<AtomicU64>,
+    lanes: Arc<Lanes>,
 }
 
 impl ClientContext for Context {
@@ -79,15 +147,35 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {
-    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        if matches!(rebalance, Rebalance::Revoke(_)) {
-            self.revocations.fetch_add(1, Ordering::SeqCst);
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        let Rebalance::Revoke(partitions) = rebalance else {
+            return;
+        };
+        // Lost means that another member may have them already: nothing is worth waiting for.
+        let lost = consumer.assignment_lost();
+        let grace = if lost { Duration::ZERO } else { GRACE };
+        let finished = self.lanes.stop(&lanes(partitions), grace);
+        if !lost {
+            // The client commits what it was told as part of giving the partitions up.
+            store_offsets(consumer, &finished);
         }
+        info!(
+            partitions = partitions.count(),
+            lost, "partitions given up, their workers have ended"
+        );
+        self.lanes.note_rebalance();
     }
 
-    fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Assign(partitions) = rebalance {
+            // A partition that was paused when it went and has come back is not paused any more.
+            set_paused(
+                consumer,
+                &lanes(partitions).into_iter().collect::<Vec<_>>(),
+                false,
+            );
             info!(partitions = partitions.count(), "partitions assigned");
+            self.lanes.note_rebalance();
         }
     }
 }
@@ -95,7 +183,8 @@ impl ConsumerContext for Context {
 /// Consumes until `shutdown`, then lets events under way end and commits.
 ///
 /// # Errors
-/// When the consumer cannot be made; later trouble with Kafka is waited out.
+/// When the consumer cannot be made or cannot go on without skipping events; other trouble with Kafka
+/// is waited out.
 ///
 /// # Cancel safety
 /// Dropping it stops at once; what was not committed comes again.
@@ -105,20 +194,92 @@ pub async fn run(
     handler: Arc<dyn EventHandler>,
     metrics: ConsumerMetrics,
     shutdown: CancellationToken,
-) -> Result<(), ConsumerStartError> {
-    let start_error = |source| ConsumerStartError {
+) -> Result<(), ConsumerError> {
+    for topic in &options.topics {
+        metrics.declare(topic.as_str());
+    }
+    let shared = Arc::new(Shared {
+        store: store.clone(),
+        handler,
+        backoff: Backoff::new(options.retry_min, options.retry_max),
+        give_up_after: options.give_up_after,
+        dead_letter_topics: options.dead_letter_topics,
+        group: options.group_id.clone(),
+        metrics: metrics.clone(),
+    });
+    let lanes = Arc::new(Lanes::new(shared, Handle::current()));
+    let consumer = connect(
+        &options,
+        Context {
+            lanes: Arc::clone(&lanes),
+        },
+    )
+    .map_err(|source| ConsumerError::Start {
         group: options.group_id.clone(),
         source,
+    })?;
+    let group = options.group_id.clone();
+    let stop = Stop {
+        // A child: when this future is dropped, only this member ends.
+        token: shutdown.child_token(),
+        lanes: Arc::clone(&lanes),
     };
-    let context = Context::default();
-    let revocations = Arc::clone(&context.revocations);
-    let consumer: StreamConsumer<Context> = ClientConfig::new()
+    let (done, mut ended) = oneshot::channel();
+    let member = Member {
+        lag: Lag::new(metrics.clone(), options.lag_every),
+        lanes,
+        consumer,
+        group: options.group_id.clone(),
+        stop: stop.token.clone(),
+    };
+    std::thread::Builder::new()
+        .name("kafka-consumer".to_owned())
+        // Nobody waits any more after a kill.
+        .spawn(move || drop(done.send(member.run())))
+        .map_err(|source| ConsumerError::Thread {
+            group: group.clone(),
+            source,
+        })?;
+    let count = dead::count(&store, &metrics, &options.topics, options.lag_every);
+    let died = || ConsumerError::Died { group };
+    tokio::select! {
+        result = &mut ended => return result.unwrap_or_else(|_| Err(died())),
+        () = shutdown.cancelled() => {}
+        never = count => match never {},
+    }
+    let Ok(result) = tokio::time::timeout(CLOSE_LIMIT, ended).await else {
+        warn!("Kafka did not confirm the end of the consumer; its last events may come again");
+        return Ok(());
+    };
+    result.unwrap_or_else(|_| Err(died()))
+}
+
+/// Ends the member when its future is dropped.
+struct Stop {
+    token: CancellationToken,
+    lanes: Arc<Lanes>,
+}
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        // After an orderly end there is nothing left of either.
+        self.lanes.abort();
+        self.token.cancel();
+    }
+}
+
+fn connect(
+    options: &ConsumerOptions,
+    context: Context,
+) -> Result<BaseConsumer<Context>, KafkaError> {
+    let consumer: BaseConsumer<Context> = ClientConfig::new()
         .set("bootstrap.servers", &options.bootstrap_servers)
         .set("group.id", &options.group_id)
         .set("client.id", &options.group_id)
         // Events sent before the first join must not be lost.
         .set("auto.offset.reset", "earliest")
-        // Offsets are stored by the workers and committed in the background and at close.
+        // Offsets are stored when their events are finished, and committed in the background, when a
+        // partition goes and at close.
         .set("enable.auto.commit", "true")
         .set("auto.commit.interval.ms", "500")
         .set("enable.auto.offset.store", "false")
@@ -128,190 +289,88 @@ pub async fn run(
         .set("reconnect.backoff.max.ms", "1000")
         .set("fetch.wait.max.ms", "100")
         .set("allow.auto.create.topics", "true")
-        .create_with_context(context)
-        .map_err(start_error)?;
+        .create_with_context(context)?;
     let topics: Vec<&str> = options.topics.iter().map(|t| t.as_str()).collect();
-    for topic in &topics {
-        metrics.declare(topic);
-    }
-    consumer.subscribe(&topics).map_err(start_error)?;
-    let consumer = Closing(Some(Arc::new(consumer)));
-
-    let shared = Arc::new(Shared {
-        store,
-        handler,
-        backoff: Backoff::new(options.retry_min, options.retry_max),
-        metrics,
-        shutdown: shutdown.clone(),
-    });
-    let mut workers = Workers {
-        shared,
-        consumer: Arc::downgrade(consumer.get()),
-        queues: HashMap::new(),
-        tasks: JoinSet::new(),
-    };
-    let mut seen_revocations = 0;
-    loop {
-        let message = tokio::select! {
-            () = shutdown.cancelled() => break,
-            message = consumer.get().recv() => message,
-        };
-        let now = revocations.load(Ordering::SeqCst);
-        if now != seen_revocations {
-            // Whoever owns a lost partition now will read its events again; ours end by themselves.
-            workers.queues.clear();
-            seen_revocations = now;
-        }
-        match message {
-            Ok(message) => workers.dispatch(Taken::of(&message), consumer.get()),
-            // librdkafka reconnects by itself; there is nothing to do but to go on asking.
-            Err(error) => warn!(%error, "receiving from Kafka failed"),
-        }
-        while workers.tasks.try_join_next().is_some() {}
-    }
-    workers.queues.clear();
-    while workers.tasks.join_next().await.is_some() {}
-    // Leaves the group and commits what the workers have stored.
-    if tokio::time::timeout(CLOSE_LIMIT, consumer.close())
-        .await
-        .is_err()
-    {
-        warn!("Kafka did not confirm the end of the consumer; its last events may come again");
-    }
-    Ok(())
+    consumer.subscribe(&topics)?;
+    Ok(consumer)
 }
 
-/// How long an orderly stop waits for the consumer to leave its group.
-const CLOSE_LIMIT: Duration = Duration::from_secs(5);
-
-/// A consumer that is closed on a thread of its own. Closing asks Kafka and blocks until it
-/// answers, which it may never do; neither a stop nor a kill may hang on that.
-struct Closing(Option<Arc<StreamConsumer<Context>>>);
-
-impl Closing {
-    fn get(&self) -> &Arc<StreamConsumer<Context>> {
-        self.0
-            .as_ref()
-            .expect("only close and drop take it, and both end this value")
-    }
-
-    /// Closes and waits for it.
-    async fn close(mut self) {
-        if let Some(closed) = self.begin() {
-            // The sender is dropped without a word when the thread could not be made.
-            drop(closed.await);
-        }
-    }
-
-    fn begin(&mut self) -> Option<oneshot::Receiver<()>> {
-        let consumer = self.0.take()?;
-        let (done, closed) = oneshot::channel();
-        let close = move || {
-            drop(consumer);
-            // Nobody waits after a kill.
-            done.send(()).ok();
-        };
-        if let Err(error) = std::thread::Builder::new()
-            .name("kafka-close".to_owned())
-            .spawn(close)
-        {
-            warn!(%error, "no thread to close the consumer on");
-        }
-        Some(closed)
-    }
+/// What runs on the thread.
+struct Member {
+    lag: Lag,
+    lanes: Arc<Lanes>,
+    consumer: BaseConsumer<Context>,
+    group: String,
+    stop: CancellationToken,
 }
 
-impl Drop for Closing {
-    fn drop(&mut self) {
-        drop(self.begin());
-    }
-}
-
-type Lane = (String, i32);
-
-/// The queue of one partition's worker.
-struct Queue {
-    sender: mpsc::UnboundedSender<Taken>,
-    load: Arc<Load>,
-}
-
-/// How much waits for a worker, and whether its partition is paused for that.
-#[derive(Default)]
-struct Load {
-    waiting: AtomicUsize,
-    paused: AtomicBool,
-}
-
-struct Workers {
-    shared: Arc<Shared>,
-    consumer: Weak<StreamConsumer<Context>>,
-    queues: HashMap<Lane, Queue>,
-    tasks: JoinSet<()>,
-}
-
-impl Workers {
-    fn dispatch(&mut self, message: Taken, consumer: &StreamConsumer<Context>) {
-        let lane = (message.topic.clone(), message.partition);
-        if self
-            .queues
-            .get(&lane)
-            .is_none_or(|queue| queue.sender.is_closed())
-        {
-            let queue = self.spawn(lane.clone());
-            self.queues.insert(lane.clone(), queue);
-        }
-        let Some(queue) = self.queues.get(&lane) else {
-            return;
-        };
-        let waiting = queue.load.waiting.fetch_add(1, Ordering::SeqCst) + 1;
-        if queue.sender.send(message).is_err() {
-            // The worker only ends when the service stops; what it did not finish comes again.
-            debug!(topic = %lane.0, partition = lane.1, "worker has ended");
-            return;
-        }
-        if waiting >= PAUSE_AT && !queue.load.paused.swap(true, Ordering::SeqCst) {
-            set_paused(consumer, &lane, true);
-            // The worker may have caught up before it could see the flag.
-            queue.load.resume_if_low(consumer, &lane);
-        }
+impl Member {
+    fn run(mut self) -> Result<(), ConsumerError> {
+        let result = self.take();
+        let finished = self.lanes.close(GRACE);
+        store_offsets(&self.consumer, &finished);
+        // Dropping the consumer leaves the group and commits what was stored; it waits for Kafka.
+        result
     }
 
-    fn spawn(&mut self, lane: Lane) -> Queue {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let load = Arc::new(Load::default());
-        let (shared, consumer) = (Arc::clone(&self.shared), Weak::clone(&self.consumer));
-        let own = Arc::clone(&load);
-        self.tasks
-            .spawn(worker::work(shared, receiver, move |message| {
-                own.waiting.fetch_sub(1, Ordering::SeqCst);
-                let Some(consumer) = consumer.upgrade() else {
-                    return;
-                };
-                if let Err(error) =
-                    consumer.store_offset(&message.topic, message.partition, message.offset)
-                {
-                    // The partition has moved to another member, which will see the event again.
-                    debug!(%error, "offset not stored");
+    fn take(&mut self) -> Result<(), ConsumerError> {
+        let mut looked = Instant::now();
+        while !self.stop.is_cancelled() {
+            let wait = if self.lanes.any_paused() {
+                UPKEEP
+            } else {
+                Duration::from_millis(100)
+            };
+            match self.consumer.poll(wait) {
+                None => {}
+                Some(Ok(message)) => {
+                    let over = self.lanes.dispatch(Taken::of(&message));
+                    match over {
+                        Ok(None) => {}
+                        Ok(Some(lane)) => set_paused(&self.consumer, &[lane], true),
+                        Err(WorkerEnded((topic, partition))) => {
+                            return Err(ConsumerError::Worker { topic, partition });
+                        }
+                    }
                 }
-                own.resume_if_low(&consumer, &lane);
-            }));
-        Queue { sender, load }
+                Some(Err(source @ KafkaError::MessageConsumptionFatal(_))) => {
+                    let group = self.group.clone();
+                    return Err(ConsumerError::Fatal { group, source });
+                }
+                // The client reconnects by itself; there is nothing to do but to go on asking.
+                Some(Err(error)) => warn!(%error, "receiving from Kafka failed"),
+            }
+            if looked.elapsed() >= UPKEEP {
+                looked = Instant::now();
+                store_offsets(&self.consumer, &self.lanes.to_store());
+                set_paused(&self.consumer, &self.lanes.to_resume(), false);
+                let rebalanced = self.lanes.take_rebalanced();
+                self.lag
+                    .tick(&self.consumer, rebalanced, || self.lanes.next());
+            }
+        }
+        Ok(())
     }
 }
 
-impl Load {
-    fn resume_if_low(&self, consumer: &StreamConsumer<Context>, lane: &Lane) {
-        if self.waiting.load(Ordering::SeqCst) <= RESUME_AT
-            && self.paused.swap(false, Ordering::SeqCst)
-        {
-            set_paused(consumer, lane, false);
+fn store_offsets(consumer: &BaseConsumer<Context>, next: &[(Lane, i64)]) {
+    for ((topic, partition), next) in next {
+        // The client adds one to what it is told.
+        if let Err(error) = consumer.store_offset(topic, *partition, next - 1) {
+            // The partition has moved to another member, which will see the event again.
+            debug!(%error, "offset not stored");
         }
     }
 }
 
-fn set_paused(consumer: &StreamConsumer<Context>, lane: &Lane, paused: bool) {
+fn set_paused(consumer: &BaseConsumer<Context>, lanes: &[Lane], paused: bool) {
+    if lanes.is_empty() {
+        return;
+    }
     let mut list = TopicPartitionList::new();
-    list.add_partition(&lane.0, lane.1);
+    for (topic, partition) in lanes {
+        list.add_partition(topic, *partition);
+    }
     let result = if paused {
         consumer.pause(&list)
     } else {

@@ -16,7 +16,8 @@ use crate::context::CallContext;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Incoming {
-    /// Identity, for idempotence.
+    /// Identity, for idempotence. It is the envelope's, never a header's: an event that comes by
+    /// two ways has one identity.
     pub event_id: EventId,
     /// Topic it came on.
     pub topic: Topic,
@@ -57,40 +58,51 @@ impl Incoming {
     }
 }
 
-/// A message taken off the consumer, so that its buffer is free.
+/// A message taken off the consumer, so that its buffer is free: all of it, byte by byte, because
+/// it may end as a dead letter.
 #[derive(Debug, Clone)]
 pub(super) struct Taken {
     pub(super) topic: String,
     pub(super) partition: i32,
     pub(super) offset: i64,
+    /// When it was sent, in Unix milliseconds, if its sender or Kafka said so.
+    pub(super) sent_at: Option<i64>,
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) headers: Vec<(String, Vec<u8>)>,
     pub(super) payload: Vec<u8>,
-    traceparent: Option<String>,
 }
 
 impl Taken {
     pub(super) fn of(message: &BorrowedMessage<'_>) -> Self {
-        let traceparent = message.headers().and_then(|all| {
+        let headers = message.headers().map(|all| {
             all.iter()
-                .find(|h| h.key == headers::TRACEPARENT)
-                .and_then(|h| std::str::from_utf8(h.value?).ok())
-                .map(str::to_owned)
+                .map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec()))
+                .collect()
         });
         Self {
             topic: message.topic().to_owned(),
             partition: message.partition(),
             offset: message.offset(),
+            sent_at: message.timestamp().to_millis(),
+            key: message.key().map(<[u8]>::to_vec),
+            headers: headers.unwrap_or_default(),
             payload: message.payload().unwrap_or_default().to_vec(),
-            traceparent,
         }
+    }
+
+    /// Bytes it holds in memory.
+    pub(super) fn size(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, v)| name.len() + v.len());
+        self.payload.len() + self.key.as_ref().map_or(0, Vec::len) + headers.sum::<usize>()
     }
 
     /// Reads the envelope's head.
     pub(super) fn open(&self) -> Result<Incoming, String> {
         let topic = self.topic.parse::<Topic>().map_err(|e| e.to_string())?;
         let envelope = RawEnvelope::from_json(&self.payload).map_err(|e| super::chain(&e))?;
-        let traceparent = self
-            .traceparent
-            .as_deref()
+        let header = self.headers.iter().find(|(n, _)| n == headers::TRACEPARENT);
+        let traceparent = header
+            .and_then(|(_, value)| std::str::from_utf8(value).ok())
             .or_else(|| envelope.traceparent());
         Ok(Incoming {
             event_id: envelope.event_id,

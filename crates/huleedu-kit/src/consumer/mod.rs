@@ -9,13 +9,32 @@
 //! | handler's answer | what happens |
 //! |---|---|
 //! | `Ok` | offset stored |
-//! | [`HandlerError::Retry`] | same event again after a growing, jittered wait (or the circuit's own); nothing of this partition overtakes it, other partitions go on |
-//! | [`HandlerError::Permanent`] | event and reason are written to `dead_events`, logged and counted; offset stored |
+//! | [`HandlerError::Retry`] | same event again after a growing, jittered wait (or the circuit's own); nothing of this partition overtakes it, other partitions go on; given up after `EVENT_GIVE_UP_SECONDS` |
+//! | [`HandlerError::Permanent`] | given up |
+//! | panic | like `Retry`, given up at the third |
 //!
-//! A worker that falls behind has its partition paused, so that memory stays bounded.
+//! *Given up* means a dead letter: event, origin and cause go into `dead_events`, and a copy through
+//! the outbox to the topic's `.DLQ`, in one transaction; then the offset is stored. Nothing is ever
+//! skipped by committing past it.
+//!
+//! | room | subject |
+//! |---|---|
+//! | `group` | the member: a thread that takes messages, and what happens in a rebalance |
+//! | `lanes` | partitions and their workers, back-pressure |
+//! | `worker` | one partition's work: try, wait, give up |
+//! | `dead` | dead letters |
+//! | `lag` | how far behind |
+//!
+//! A worker that falls behind has its partition paused, so that memory stays bounded. When a partition
+//! goes to another member, its worker is stopped first: an event in mid-flight has a few seconds to
+//! end, then it is dropped and leaves nothing, and the offsets of what is finished are committed before
+//! the other member begins.
 
+mod dead;
 mod group;
 mod incoming;
+mod lag;
+mod lanes;
 mod worker;
 
 use std::{error::Error, time::Duration};
@@ -23,7 +42,7 @@ use std::{error::Error, time::Duration};
 use async_trait::async_trait;
 use thiserror::Error;
 
-pub use group::{ConsumerOptions, ConsumerStartError, run};
+pub use group::{ConsumerError, ConsumerOptions, run};
 pub use incoming::Incoming;
 pub(crate) use worker::chain;
 

@@ -42,6 +42,10 @@ pub struct KafkaSettings {
     pub retry_min: Duration,
     /// Longest wait before a failed event is tried again.
     pub retry_max: Duration,
+    /// How long one event is tried before it becomes a dead letter.
+    pub give_up_after: Duration,
+    /// Whether dead letters are also sent to the topic's `.DLQ`.
+    pub dead_letter_topics: bool,
 }
 
 impl KafkaSettings {
@@ -68,6 +72,16 @@ impl KafkaSettings {
                 "EVENT_RETRY_MAX_SECONDS",
                 Duration::from_secs(10),
                 "longest wait before a failed event is tried again, in seconds",
+            ),
+            give_up_after: r.get(
+                "EVENT_GIVE_UP_SECONDS",
+                Duration::from_hours(24),
+                "how long one event is tried before it becomes a dead letter, in seconds; its partition waits",
+            ),
+            dead_letter_topics: r.get(
+                "DEAD_LETTER_TOPICS",
+                true,
+                "also send dead letters to the topic's name with .DLQ; false keeps them in the store alone",
             ),
         }
     }

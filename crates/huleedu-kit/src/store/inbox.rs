@@ -1,7 +1,10 @@
 //! Which events this service has applied, and those it never can.
 
+use std::collections::BTreeMap;
+
 use huleedu_contracts::ids::EventId;
-use sqlx::{AnyConnection, AnyPool};
+use serde::{Deserialize, Serialize};
+use sqlx::{AnyConnection, AnyPool, Row as _};
 
 use super::{DeadEvent, StoreError, now_ms};
 
@@ -27,19 +30,65 @@ pub(super) async fn contains(pool: &AnyPool, event_id: EventId) -> Result<bool, 
     Ok(row.is_some())
 }
 
-pub(super) async fn bury(pool: &AnyPool, event: &DeadEvent<'_>) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO dead_events (event_id, topic, partition, log_offset, payload, reason, buried_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (topic, partition, log_offset) DO NOTHING",
+/// `false` when that message had been buried before.
+pub(super) async fn bury(
+    conn: &mut AnyConnection,
+    event: &DeadEvent<'_>,
+) -> Result<bool, StoreError> {
+    let headers: Vec<(&str, HeaderText)> = event
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), HeaderText::of(value)))
+        .collect();
+    let done = sqlx::query(
+        "INSERT INTO dead_events (event_id, correlation_id, topic, partition, log_offset, sent_at, event_key, \
+         headers, payload, code, reason, attempts, buried_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+         ON CONFLICT (topic, partition, log_offset) DO NOTHING",
     )
     .bind(event.event_id.map(|id| id.to_string()))
+    .bind(event.correlation_id.map(|id| id.to_string()))
     .bind(event.topic)
     .bind(i64::from(event.partition))
     .bind(event.offset)
+    .bind(event.sent_at)
+    .bind(event.key.map(<[u8]>::to_vec))
+    .bind(serde_json::to_string(&headers)?)
     .bind(event.payload.to_vec())
+    .bind(event.code)
     .bind(event.reason)
+    .bind(i64::from(event.attempts))
     .bind(now_ms())
-    .execute(pool)
+    .execute(conn)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() == 1)
+}
+
+/// A header's value in JSON: text, or its bytes where it is none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum HeaderText {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl HeaderText {
+    fn of(value: &[u8]) -> Self {
+        match std::str::from_utf8(value) {
+            Ok(text) => Self::Text(text.to_owned()),
+            Err(_) => Self::Bytes(value.to_vec()),
+        }
+    }
+}
+
+pub(super) async fn count_dead(pool: &AnyPool) -> Result<BTreeMap<String, u64>, StoreError> {
+    let rows = sqlx::query("SELECT topic, COUNT(*) FROM dead_events GROUP BY topic")
+        .fetch_all(pool)
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let count = u64::try_from(row.try_get::<i64, _>(1)?).unwrap_or(0);
+            Ok((row.try_get(0)?, count))
+        })
+        .collect()
 }

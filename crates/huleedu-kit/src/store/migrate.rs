@@ -16,10 +16,11 @@ pub struct Migration {
 }
 
 /// The kit's own tables.
-const KIT: &[Migration] = &[Migration {
-    version: 1,
-    name: "inbox, outbox and dead events",
-    sql: "
+const KIT: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "inbox, outbox and dead events",
+        sql: "
 CREATE TABLE outbox (
     position {serial},
     event_id TEXT NOT NULL UNIQUE,
@@ -49,7 +50,19 @@ CREATE TABLE dead_events (
     buried_at BIGINT NOT NULL,
     UNIQUE (topic, partition, log_offset)
 );",
-}];
+    },
+    Migration {
+        version: 10,
+        name: "dead events: origin and cause in full",
+        sql: "
+ALTER TABLE dead_events ADD COLUMN correlation_id TEXT;
+ALTER TABLE dead_events ADD COLUMN sent_at BIGINT;
+ALTER TABLE dead_events ADD COLUMN event_key {blob};
+ALTER TABLE dead_events ADD COLUMN headers TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE dead_events ADD COLUMN code TEXT NOT NULL DEFAULT 'PERMANENT';
+ALTER TABLE dead_events ADD COLUMN attempts BIGINT NOT NULL DEFAULT 0;",
+    },
+];
 
 pub(super) async fn run(
     pool: &AnyPool,

@@ -13,13 +13,13 @@ mod inbox;
 mod migrate;
 mod outbox;
 
-use std::{str::FromStr as _, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, str::FromStr as _, sync::Arc, time::Duration};
 
 use fusebox_kafka::{DrainerHandle, Record};
 use huleedu_contracts::{
     envelope::{EncodeError, EventEnvelope, metadata_keys},
     events::Event,
-    ids::EventId,
+    ids::{CorrelationId, EventId},
 };
 use sqlx::{
     AnyConnection, AnyPool, ConnectOptions as _, Executor as _,
@@ -344,30 +344,61 @@ impl Store {
         inbox::contains(&self.pool, event_id).await
     }
 
-    /// Keeps an event that can never be applied, with its reason, where an operator finds it.
+    /// Keeps a received event that is given up, with its cause, where an operator finds it, and
+    /// publishes `copy` in the same transaction. Done again for the same message it changes nothing.
+    ///
+    /// # Errors
+    /// When the database fails, or too many events wait for Kafka; then neither is kept.
+    pub async fn bury(
+        &self,
+        event: &DeadEvent<'_>,
+        copy: Option<&Record>,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        if inbox::bury(tx.conn(), event).await?
+            && let Some(copy) = copy
+        {
+            tx.enqueue(copy).await?;
+        }
+        tx.commit().await
+    }
+
+    /// How many dead events there are, by topic.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn bury(&self, event: &DeadEvent<'_>) -> Result<(), StoreError> {
-        inbox::bury(&self.pool, event).await
+    pub async fn count_dead_events(&self) -> Result<BTreeMap<String, u64>, StoreError> {
+        inbox::count_dead(&self.pool).await
     }
 }
 
-/// An event that was received and can never be applied.
+/// A received event that is given up.
 #[derive(Debug, Clone, Copy)]
 pub struct DeadEvent<'a> {
     /// Its id, when it could be read.
     pub event_id: Option<EventId>,
+    /// The request it happened for, when it could be read.
+    pub correlation_id: Option<CorrelationId>,
     /// Topic.
     pub topic: &'a str,
     /// Partition.
     pub partition: i32,
     /// Offset.
     pub offset: i64,
+    /// When it was sent, in Unix milliseconds.
+    pub sent_at: Option<i64>,
+    /// Its key.
+    pub key: Option<&'a [u8]>,
+    /// Its headers.
+    pub headers: &'a [(String, Vec<u8>)],
     /// The bytes as received.
     pub payload: &'a [u8],
-    /// Why.
+    /// A word for the cause that does not change.
+    pub code: &'a str,
+    /// The cause in words.
     pub reason: &'a str,
+    /// Tries at it.
+    pub attempts: u32,
 }
 
 /// The record that carries `data`, with an envelope made now for the work under way.

@@ -52,7 +52,7 @@ const SCHEMA: &[Migration] = &[Migration {
 
 /// Writes what it sees and answers each event with another, in one transaction.
 #[derive(Default)]
-struct Echo {
+pub(crate) struct Echo {
     /// How many tries fail before one succeeds.
     failures: AtomicU32,
     tries: AtomicU32,
@@ -94,7 +94,11 @@ impl EventHandler for Echo {
     }
 }
 
-async fn start(bootstrap: &str, folder: &tempfile::TempDir, echo: &Arc<Echo>) -> RunningService {
+pub(crate) async fn start(
+    bootstrap: &str,
+    folder: &tempfile::TempDir,
+    echo: &Arc<Echo>,
+) -> RunningService {
     let env = service_env(ServiceId::EssayLifecycle, bootstrap, folder.path())
         .with("EVENT_RETRY_MIN_SECONDS", "0.02")
         .with("EVENT_RETRY_MAX_SECONDS", "0.05");

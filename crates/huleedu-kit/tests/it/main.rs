@@ -6,5 +6,6 @@
 )]
 
 mod flow;
+mod group;
 mod http;
 mod store;

@@ -108,7 +108,8 @@ fn bounded(page: &Page, service: ServiceId, label: &str, value: &str) -> bool {
     match label {
         "service_name" => value == service.name(),
         "circuit_name" => page.circuits[&service].contains(value),
-        "topic" => value.parse::<Topic>().is_ok(),
+        "topic" => value == "other" || value.parse::<Topic>().is_ok(),
+        "partition" => value.parse::<u16>().is_ok(),
         "method" => {
             value == "other"
                 || ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"].contains(&value)
