@@ -24,6 +24,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["fusebox", "fusebox-limit", "fusebox-resilient"],
     ),
     ("fusebox-journal", &[]),
+    (
+        "fusebox-proof",
+        &["fusebox*", "huleedu-contracts", "huleedu-kit"],
+    ),
     ("fusebox-http", &["fusebox"]),
     ("fusebox-kafka", &["fusebox"]),
     ("fusebox-llm", &["fusebox", "fusebox-http"]),
