@@ -14,6 +14,9 @@ pub struct JournalConfig {
     pub alignment: u64,
     /// The largest group that is written and synced at once: 1 MiB, or one record if it is larger.
     pub max_group_bytes: usize,
+    /// Bytes of records that may wait for the disk in memory: 64 MiB. Beyond, appends are refused as
+    /// [`Busy`](crate::AppendError::Busy).
+    pub max_queue_bytes: u64,
     /// The largest record, label and data together: 4 MiB, less where segments are small.
     pub max_record_bytes: u64,
     /// Bytes of segment files the journal may hold: 4 GiB. At least two segments.
@@ -50,6 +53,7 @@ impl Default for JournalConfig {
             segment_bytes: 16 << 20,
             alignment: 512,
             max_group_bytes: 1 << 20,
+            max_queue_bytes: 64 << 20,
             max_record_bytes: 4 << 20,
             max_bytes: 4 << 30,
             max_records: 10_000_000,
@@ -113,6 +117,13 @@ impl JournalConfig {
                 "dead_segment_bytes",
                 self.dead_segment_bytes,
                 "room for the largest record and 16 KiB",
+            );
+        }
+        if self.max_queue_bytes < self.max_record_bytes {
+            return refuse(
+                "max_queue_bytes",
+                self.max_queue_bytes,
+                "at least the largest record",
             );
         }
         if self.max_bytes < 2 * self.segment_bytes {

@@ -66,6 +66,9 @@ pub enum AppendError {
     /// A quota of the journal is reached; wait for room or refuse the event.
     #[error("the journal is full")]
     Full,
+    /// More is waiting to be written than may be kept in memory: the disk does not keep up.
+    #[error("the disk does not keep up")]
+    Busy,
     /// The disk has no room for another segment; appending works again when it has.
     #[error("the disk is full")]
     NoSpace,
@@ -96,7 +99,7 @@ impl AppendError {
     /// Whether the same append may succeed later without anyone changing the record.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Full | Self::NoSpace | Self::Io(_) => true,
+            Self::Full | Self::Busy | Self::NoSpace | Self::Io(_) => true,
             Self::TooLarge { .. } | Self::Label | Self::ReadOnly | Self::Closed => false,
         }
     }

@@ -29,6 +29,7 @@ pub mod fs;
 mod inspect;
 mod journal;
 mod log;
+mod pace;
 mod record;
 mod stats;
 

@@ -74,12 +74,32 @@ pub struct JournalStats {
     pub sync_times: Histogram,
     /// Groups whose write or sync failed.
     pub append_failures: u64,
+    /// Records that wait for the disk in memory.
+    pub queued: u64,
+    /// Their bytes.
+    pub queued_bytes: u64,
+    /// Times from the call of append to the answer, of accepted records.
+    pub append_times: Histogram,
     /// Records refused because a quota was reached.
     pub refused_full: u64,
+    /// Records refused because too much waited for the disk in memory.
+    pub refused_busy: u64,
     /// Records refused because the disk had no room.
     pub refused_no_space: u64,
+    /// Records refused for their own sake: too large, or with a label that is.
+    pub refused_invalid: u64,
+    /// Records refused because the disk failed.
+    pub refused_disk: u64,
+    /// At the pace of late, how long until a quota is reached; `None` when the journal does not grow.
+    pub time_to_full: Option<Duration>,
+    /// At the pace of late, how long until nothing waits; `None` when it does not shrink.
+    pub time_to_empty: Option<Duration>,
     /// Records settled, buried ones included.
     pub settled: u64,
+    /// Times of writing and syncing the cursor.
+    pub cursor_times: Histogram,
+    /// Settled records that a crash now would bring back.
+    pub cursor_lag: u64,
     /// Cursor writes that failed.
     pub settle_failures: u64,
     /// Settled records that the cursor has no room for: delivered again after a crash.

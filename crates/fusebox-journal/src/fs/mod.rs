@@ -81,6 +81,9 @@ pub trait Fs: Send + Sync + Debug {
     /// When that cannot be found out.
     fn lock_holder(&self, path: &Path) -> io::Result<Option<String>>;
 
+    /// The name of the machine, for people to read.
+    fn host(&self) -> String;
+
     /// Time since some fixed moment.
     fn now(&self) -> Duration;
 

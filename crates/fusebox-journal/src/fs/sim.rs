@@ -548,6 +548,10 @@ impl Fs for SimFs {
         Ok(held.then(|| state.owners.get(path).cloned().unwrap_or_default()))
     }
 
+    fn host(&self) -> String {
+        "a simulation".to_owned()
+    }
+
     fn now(&self) -> Duration {
         self.state().clock
     }

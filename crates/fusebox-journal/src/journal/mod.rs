@@ -13,13 +13,14 @@ use crate::format::frame::NewRecord;
 use crate::format::tags;
 use crate::fs::{Fs, RealFs};
 use crate::log::Log;
+use crate::pace::{Level, Pace};
 use crate::{
     AppendError, Burial, DeadLetter, DeadSummary, Entry, JournalConfig, JournalError, JournalStats,
     OpenError, Position, Stored,
 };
 pub use promise::Pending;
 use promise::{promise, ready};
-use threads::{Desk, Waiting};
+use threads::{Desk, Leaving, Orders, Waiting};
 
 pub(crate) const LOCK: &str = "LOCK";
 pub(crate) const DEAD: &str = "dead";
@@ -63,6 +64,7 @@ struct Shared {
     desk: Desk,
     /// One burial, requeue or discard at a time.
     dead_work: std::sync::Mutex<()>,
+    pace: std::sync::Mutex<Pace>,
 }
 
 #[derive(Debug)]
@@ -100,7 +102,7 @@ impl Journal {
         };
         fs.create_dir_all(dir).map_err(failed("create", dir))?;
         let path = dir.join(LOCK);
-        let owner = format!("process {}", std::process::id());
+        let owner = format!("process {} on {}", std::process::id(), fs.host());
         let lock = fs.lock(&path, &owner).map_err(failed("lock", &path))?;
         let Some(lock) = lock else {
             let owner = read_owner(fs.as_ref(), &path);
@@ -118,6 +120,7 @@ impl Journal {
             fs,
             desk: Desk::default(),
             dead_work: std::sync::Mutex::new(()),
+            pace: std::sync::Mutex::default(),
         });
         shared.settle_the_buried().map_err(|error| OpenError::Io {
             what: "settle buried records in",
@@ -139,7 +142,10 @@ impl Journal {
             let shared = Arc::clone(&shared);
             let handle = thread::Builder::new()
                 .name(name.to_owned())
-                .spawn(move || run(&shared))
+                .spawn(move || {
+                    let _leaving = Leaving(&shared.desk);
+                    run(&shared);
+                })
                 .map_err(failed("start a thread for", dir))?;
             guard(&threads.handles).push(handle);
         }
@@ -160,14 +166,8 @@ impl Journal {
     /// Answers when records were settled or space was freed since the call, so that an append that was
     /// refused may succeed. It may not: bound the tries with a deadline.
     pub fn room(&self) -> Pending<()> {
-        let (promise, pending) = promise();
-        let mut orders = self.shared.desk.lock();
-        if orders.closing {
-            drop(orders);
-            promise.answer(());
-        } else {
-            orders.room_waiters.push(promise);
-        }
+        let (promise, pending) = promise(());
+        self.shared.desk.wait_for_room(promise);
         pending
     }
 
@@ -177,13 +177,14 @@ impl Journal {
     /// Positions behind one that was returned may have gaps: refused, settled or lost records.
     ///
     /// # Errors
-    /// When the disk cannot be read.
+    /// When the disk cannot be read, or the journal is closed.
     pub fn peek(
         &self,
         after: Position,
         limit: usize,
         bytes: usize,
     ) -> Result<Vec<Stored>, JournalError> {
+        self.shared.check_open()?;
         let read = self.shared.log.read(after.0, limit, bytes)?;
         Ok(read.into_iter().map(|read| read.stored).collect())
     }
@@ -196,12 +197,9 @@ impl Journal {
         if !self.shared.log.is_dirty() {
             return ready(Ok(()));
         }
-        let (promise, pending) = promise();
+        let (promise, pending) = promise(Err(JournalError::Closed));
         let mut orders = self.shared.desk.lock();
-        if orders.closing {
-            drop(orders);
-            promise.answer(Err(JournalError::Closed));
-        } else {
+        if !orders.closing {
             orders.settlers.push(promise);
             orders.save = true;
             drop(orders);
@@ -253,7 +251,7 @@ impl Journal {
     /// # Errors
     /// When there is none, or the disk fails.
     pub fn discard(&self, position: Position) -> Result<(), JournalError> {
-        let _work = guard(&self.shared.dead_work);
+        let _work = self.shared.dead_work()?;
         self.shared.dead.remove(position)
     }
 
@@ -273,7 +271,7 @@ impl Journal {
     }
 
     /// Commits what is queued, saves the cursor, and gives the directory free. Blocks. Other clones
-    /// refuse everything but reading from then on.
+    /// refuse everything from then on.
     ///
     /// # Errors
     /// When the cursor cannot be saved: what was settled last is delivered again.
@@ -312,6 +310,8 @@ impl Threads {
                 tracing::error!("a thread of the journal has panicked");
             }
         }
+        // A burial under way is waited for, later ones are refused.
+        let _work = guard(&self.shared.dead_work);
         // Whoever came too late is told so.
         let (queue, settlers) = {
             let mut orders = self.shared.desk.lock();
@@ -320,9 +320,7 @@ impl Threads {
                 std::mem::take(&mut orders.settlers),
             )
         };
-        for waiting in queue {
-            waiting.promise.answer(Err(AppendError::Closed));
-        }
+        drop(queue);
         let saved = self.shared.log.save_cursor();
         for settler in settlers {
             settler.answer(saved.clone());
@@ -346,28 +344,23 @@ impl Drop for Threads {
 
 impl Shared {
     fn append(&self, record: NewRecord) -> Pending<Result<Position, AppendError>> {
-        let size = match self.log.check_size(&record) {
-            Ok(size) => size,
-            Err(error) => return ready(Err(error)),
-        };
+        let since = self.fs.now();
+        let checked = self.log.check_size(&record);
         let mut orders = self.desk.lock();
-        // Under the lock: a record that is being committed may count twice, but never not at all.
-        let usage = self.log.usage();
-        if orders.closing {
-            return ready(Err(AppendError::Closed));
-        }
-        let (records, bytes) = orders.admitted;
-        if usage.waiting + records >= self.config.max_records
-            || usage.bytes + bytes + size > self.config.max_bytes
-        {
-            orders.refused_full += 1;
-            return ready(Err(AppendError::Full));
-        }
-        orders.admitted = (records + 1, bytes + size);
-        let (promise, pending) = promise();
+        let size = match checked.and_then(|size| self.admit(&orders, size)) {
+            Ok(size) => size,
+            Err(error) => {
+                orders.refused.count(&error, 1);
+                return ready(Err(error));
+            }
+        };
+        orders.admitted.0 += 1;
+        orders.admitted.1 += size;
+        let (promise, pending) = promise(Err(AppendError::Closed));
         orders.queue.push_back(Waiting {
             record,
             size,
+            since,
             promise,
         });
         let first = orders.queue.len() == 1;
@@ -376,6 +369,40 @@ impl Shared {
             self.desk.commit.notify_one();
         }
         pending
+    }
+
+    /// Whether a record of this size may be queued.
+    fn admit(&self, orders: &Orders, size: u64) -> Result<u64, AppendError> {
+        if orders.closing {
+            return Err(AppendError::Closed);
+        }
+        // Under the lock: a record that is being committed may count twice, but never not at all.
+        let (waiting, used) = self.log.load();
+        let (records, bytes) = orders.admitted;
+        if waiting + records >= self.config.max_records
+            || used + bytes + size > self.config.max_bytes
+        {
+            return Err(AppendError::Full);
+        }
+        // A single one always gets in.
+        if bytes > 0 && bytes + size > self.config.max_queue_bytes {
+            return Err(AppendError::Busy);
+        }
+        Ok(size)
+    }
+
+    fn check_open(&self) -> Result<(), JournalError> {
+        if self.desk.lock().closing {
+            return Err(JournalError::Closed);
+        }
+        Ok(())
+    }
+
+    /// The right to work with the dead letters, until it is dropped.
+    fn dead_work(&self) -> Result<std::sync::MutexGuard<'_, ()>, JournalError> {
+        let work = guard(&self.dead_work);
+        self.check_open()?;
+        Ok(work)
     }
 
     /// Reads one record that waits.
@@ -390,7 +417,7 @@ impl Shared {
     }
 
     fn bury(&self, position: Position, burial: &Burial) -> Result<(), JournalError> {
-        let _work = guard(&self.dead_work);
+        let _work = self.dead_work()?;
         if let Some(stored) = self.waiting(position)? {
             let known = self.dead.of_origin(position.0);
             if known.is_none_or(|known| known.id != stored.entry.id) {
@@ -407,7 +434,7 @@ impl Shared {
     }
 
     fn requeue(&self, position: Position) -> Result<Position, JournalError> {
-        let _work = guard(&self.dead_work);
+        let _work = self.dead_work()?;
         let letter = self.dead.get(position)?;
         let mut extra = Vec::new();
         tags::push(&mut extra, tags::REQUEUED_FROM, &position.0.to_le_bytes());
@@ -445,10 +472,23 @@ impl Shared {
         let usage = self.log.usage();
         let dead = self.dead.usage();
         let counters = usage.counters;
-        let (refused_full, refused_no_space) = {
+        let (refused, append_times, queued) = {
             let orders = self.desk.lock();
-            (orders.refused_full, orders.refused_no_space)
+            (orders.refused, orders.append_times, orders.admitted)
         };
+        let now = self.fs.now();
+        let outlook = guard(&self.pace).look(
+            now,
+            &Level {
+                records: usage.waiting,
+                bytes: usage.bytes,
+                added_records: counters.appended_records,
+                added_bytes: counters.appended_bytes,
+                settled_records: counters.settled,
+                max_records: self.config.max_records,
+                max_bytes: self.config.max_bytes,
+            },
+        );
         let soft = |used: u64, quota: u64| {
             u128::from(used) * 100 >= u128::from(quota) * u128::from(self.config.soft_percent)
         };
@@ -470,8 +510,18 @@ impl Shared {
             largest_group: counters.largest_group,
             sync_times: counters.sync_times,
             append_failures: counters.append_failures,
-            refused_full,
-            refused_no_space,
+            append_times,
+            queued: queued.0,
+            queued_bytes: queued.1,
+            refused_full: refused.full,
+            refused_busy: refused.busy,
+            refused_no_space: refused.no_space,
+            refused_invalid: refused.invalid,
+            refused_disk: refused.disk,
+            cursor_times: counters.cursor_times,
+            cursor_lag: usage.cursor_lag,
+            time_to_full: outlook.time_to_full,
+            time_to_empty: outlook.time_to_empty,
             settled: counters.settled,
             settle_failures: counters.settle_failures,
             unsaved: usage.unsaved,

@@ -24,13 +24,15 @@ struct Shared<T> {
 #[derive(Debug)]
 struct State<T> {
     value: Option<T>,
+    taken: bool,
     waker: Option<Waker>,
 }
 
-/// The side that answers.
+/// The side that answers: when it is dropped without, the answer is the one it was made with.
 #[derive(Debug)]
 pub(super) struct Promise<T> {
     shared: Arc<Shared<T>>,
+    otherwise: Option<T>,
 }
 
 impl<T> Shared<T> {
@@ -39,30 +41,42 @@ impl<T> Shared<T> {
     }
 }
 
-/// A promise and what waits for it.
-pub(super) fn promise<T>() -> (Promise<T>, Pending<T>) {
+/// A promise and what waits for it; `otherwise` is the answer when nobody gives one.
+pub(super) fn promise<T>(otherwise: T) -> (Promise<T>, Pending<T>) {
     let shared = Arc::new(Shared {
         state: Mutex::new(State {
             value: None,
+            taken: false,
             waker: None,
         }),
         answered: Condvar::new(),
     });
     let promise = Promise {
         shared: Arc::clone(&shared),
+        otherwise: Some(otherwise),
     };
     (promise, Pending { shared })
 }
 
 /// What is known at once.
 pub(super) fn ready<T>(value: T) -> Pending<T> {
-    let (promise, pending) = promise();
-    promise.answer(value);
+    let (promise, pending) = promise(value);
+    drop(promise);
     pending
 }
 
 impl<T> Promise<T> {
-    pub(super) fn answer(self, value: T) {
+    pub(super) fn answer(mut self, value: T) {
+        self.otherwise = None;
+        self.give(value);
+    }
+
+    /// Whether someone still wants to know.
+    pub(super) fn is_wanted(&self) -> bool {
+        Arc::strong_count(&self.shared) > 1
+    }
+
+    fn give(&self, value: T) {
         let waker = {
             let mut state = self.shared.lock();
             state.value = Some(value);
@@ -71,6 +85,14 @@ impl<T> Promise<T> {
         self.shared.answered.notify_all();
         if let Some(waker) = waker {
             waker.wake();
+        }
+    }
+}
+
+impl<T> Drop for Promise<T> {
+    fn drop(&mut self) {
+        if let Some(value) = self.otherwise.take() {
+            self.give(value);
         }
     }
 }
@@ -99,8 +121,9 @@ impl<T> Future for Pending<T> {
     /// When polled again after it has answered.
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         let mut state = self.shared.lock();
+        assert!(!state.taken, "polled after it has answered");
         if let Some(value) = state.value.take() {
-            // A second poll finds neither a value nor a waker.
+            state.taken = true;
             return Poll::Ready(value);
         }
         match &mut state.waker {

@@ -2,17 +2,20 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::Shared;
 use super::promise::Promise;
 use crate::format::frame::NewRecord;
-use crate::{AppendError, JournalError, Position};
+use crate::{AppendError, Histogram, JournalError, Position};
 
 /// A record that waits for its group.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) record: NewRecord,
     pub(super) size: u64,
+    /// When `append` was called.
+    pub(super) since: Duration,
     pub(super) promise: Promise<Result<Position, AppendError>>,
 }
 
@@ -25,12 +28,41 @@ pub(super) struct Orders {
     pub(super) settlers: Vec<Promise<Result<(), JournalError>>>,
     pub(super) save: bool,
     pub(super) prepare: bool,
+    /// When making a segment ahead failed last; not tried again at once.
+    pub(super) prepare_failed: Option<Duration>,
     pub(super) closing: bool,
     /// Called when a quota may have room again.
     pub(super) room_waiters: Vec<Promise<()>>,
-    pub(super) refused_full: u64,
-    pub(super) refused_no_space: u64,
+    pub(super) refused: Refusals,
+    pub(super) append_times: Histogram,
 }
+
+/// Records that were not accepted, by reason.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Refusals {
+    pub(super) full: u64,
+    pub(super) busy: u64,
+    pub(super) no_space: u64,
+    pub(super) invalid: u64,
+    pub(super) disk: u64,
+}
+
+impl Refusals {
+    pub(super) fn count(&mut self, error: &AppendError, records: u64) {
+        *match error {
+            AppendError::Full => &mut self.full,
+            AppendError::Busy => &mut self.busy,
+            AppendError::NoSpace => &mut self.no_space,
+            AppendError::TooLarge { .. } | AppendError::Label => &mut self.invalid,
+            AppendError::ReadOnly | AppendError::Io(_) => &mut self.disk,
+            // Nothing is wrong when a journal closes.
+            AppendError::Closed => return,
+        } += records;
+    }
+}
+
+/// How long to wait after a segment could not be made ahead.
+const PREPARE_PAUSE: Duration = Duration::from_secs(1);
 
 /// The orders, and what wakes each thread.
 #[derive(Debug, Default)]
@@ -46,6 +78,18 @@ impl Desk {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Adds one who waits for room; those who have gone away make place now and then.
+    pub(super) fn wait_for_room(&self, waiter: Promise<()>) {
+        let mut orders = self.lock();
+        if orders.closing {
+            return;
+        }
+        if orders.room_waiters.len().is_power_of_two() {
+            orders.room_waiters.retain(Promise::is_wanted);
+        }
+        orders.room_waiters.push(waiter);
+    }
+
     /// Wakes all who wait for room.
     pub(super) fn call_room_waiters(&self) {
         let waiters = std::mem::take(&mut self.lock().room_waiters);
@@ -57,6 +101,31 @@ impl Desk {
 
 fn wait<'a>(condvar: &Condvar, orders: MutexGuard<'a, Orders>) -> MutexGuard<'a, Orders> {
     condvar.wait(orders).unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a thread leaves behind, also when it panics: nobody waits for it in vain.
+pub(super) struct Leaving<'a>(pub(super) &'a Desk);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        let (queue, settlers) = {
+            let mut orders = self.0.lock();
+            if orders.closing && !std::thread::panicking() {
+                return;
+            }
+            orders.closing = true;
+            (
+                std::mem::take(&mut orders.queue),
+                std::mem::take(&mut orders.settlers),
+            )
+        };
+        // Their promises answer that the journal is closed.
+        drop((queue, settlers));
+        self.0.call_room_waiters();
+        for other in [&self.0.commit, &self.0.settle, &self.0.prepare] {
+            other.notify_all();
+        }
+    }
 }
 
 /// Commits groups until the journal closes and its queue is empty.
@@ -85,31 +154,43 @@ pub(super) fn commit(shared: &Arc<Shared>) {
         };
         let size: u64 = group.iter().map(|w| w.size).sum();
         let count = group.len() as u64;
-        let (records, promises): (Vec<_>, Vec<_>) =
-            group.into_iter().map(|w| (w.record, w.promise)).unzip();
+        let (records, callers): (Vec<_>, Vec<_>) = group
+            .into_iter()
+            .map(|w| (w.record, (w.promise, w.since)))
+            .unzip();
         let appended = shared.log.append(&records);
-        {
+        let now = shared.fs.now();
+        let was_busy = {
             let mut orders = desk.lock();
+            let was_busy =
+                orders.admitted.1 + shared.config.max_record_bytes > shared.config.max_queue_bytes;
             orders.admitted.0 -= count;
             orders.admitted.1 -= size;
-            let refused = (records.len() - appended.accepted) as u64;
-            match appended.error {
-                Some(AppendError::Full) => orders.refused_full += refused,
-                Some(AppendError::NoSpace) => orders.refused_no_space += refused,
-                _ => {}
+            if let Some(error) = &appended.error {
+                let refused = (records.len() - appended.accepted) as u64;
+                orders.refused.count(error, refused);
             }
-            orders.prepare = !shared.log.spare_ready();
-        }
-        desk.prepare.notify_one();
+            for (_, since) in callers.iter().take(appended.accepted) {
+                orders.append_times.add(now.saturating_sub(*since));
+            }
+            let rested = orders
+                .prepare_failed
+                .is_none_or(|at| now >= at + PREPARE_PAUSE);
+            if rested && !shared.log.spare_ready() {
+                orders.prepare = true;
+                desk.prepare.notify_one();
+            }
+            was_busy
+        };
         let accepted = appended.accepted;
-        for (index, promise) in promises.into_iter().enumerate() {
+        for (index, (promise, _)) in callers.into_iter().enumerate() {
             promise.answer(if index < accepted {
                 Ok(Position(appended.first + index as u64))
             } else {
                 Err(appended.error.clone().unwrap_or(AppendError::Closed))
             });
         }
-        if appended.error.is_some() {
+        if appended.error.is_some() || was_busy {
             desk.call_room_waiters();
         }
     }
@@ -155,11 +236,17 @@ pub(super) fn prepare(shared: &Arc<Shared>) {
                 return;
             }
         }
-        for made in [shared.log.prepare_spare(), shared.dead.prepare_spare()] {
-            if let Err(error) = made {
-                // The next append looks again, and says so to its caller if it needs the space.
+        let made = [shared.log.prepare_spare(), shared.dead.prepare_spare()];
+        let error = made.into_iter().find_map(Result::err);
+        let failed = error.is_some().then(|| shared.fs.now());
+        let before = std::mem::replace(&mut desk.lock().prepare_failed, failed);
+        match error {
+            // The append that needs the space looks again, and tells its caller.
+            Some(error) if before.is_none() => {
                 tracing::warn!(%error, "no segment made ahead");
             }
+            None if before.is_some() => tracing::info!("segment made ahead again"),
+            _ => {}
         }
     }
 }

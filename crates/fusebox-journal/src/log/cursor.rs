@@ -145,7 +145,7 @@ impl Log {
     /// Makes all that was settled before the call durable, then removes segments that are done.
     pub(crate) fn save_cursor(&self) -> Result<(), JournalError> {
         let mut cursor = lock(&self.cursor);
-        let (slot, version, done) = {
+        let (slot, version, settled, done) = {
             let state = self.state();
             if state.version == state.saved_version {
                 return Ok(());
@@ -169,8 +169,9 @@ impl Log {
                 })
                 .map(|index| state.segments[index].number)
                 .collect();
-            (slot, state.version, done)
+            (slot, state.version, state.settled_count(), done)
         };
+        let started = self.fs.now();
         if let Err(error) = cursor.write(self.fs.as_ref(), &self.dir, &slot) {
             self.state().counters.settle_failures += 1;
             return Err(JournalError::io("write the cursor")(error));
@@ -178,6 +179,9 @@ impl Log {
         let removed: Vec<_> = {
             let mut state = self.state();
             state.saved_version = version;
+            state.saved_settled = settled;
+            let took = self.fs.now().saturating_sub(started);
+            state.counters.cursor_times.add(took);
             state.unsaved = slot.unsaved;
             let gone = state.segments.extract_if(.., |s| done.contains(&s.number));
             let removed: Vec<_> = gone.collect();

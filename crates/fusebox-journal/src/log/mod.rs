@@ -49,6 +49,8 @@ pub(crate) struct Usage {
     pub(crate) bytes: u64,
     pub(crate) segments: u64,
     pub(crate) unsaved: u64,
+    /// Settled positions that a crash now would bring back.
+    pub(crate) cursor_lag: u64,
     pub(crate) oldest: u64,
     pub(crate) counters: Counters,
 }
@@ -88,16 +90,26 @@ impl Log {
 
     pub(crate) fn usage(&self) -> Usage {
         let state = self.state();
-        let whole = state.segments.len() as u64 - u64::from(state.tail.is_some());
-        let tail = state.tail.map_or(0, |(_, end)| end);
         Usage {
             waiting: state.waiting(),
-            bytes: whole * self.config.segment_bytes + tail,
+            bytes: self.bytes(&state),
             segments: state.segments.len() as u64,
             unsaved: state.unsaved,
+            cursor_lag: state.unsaved + state.settled_count().saturating_sub(state.saved_settled),
             oldest: state.settled.next_absent(0),
             counters: state.counters,
         }
+    }
+
+    /// Records that wait, and bytes of segment files.
+    pub(crate) fn load(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.waiting(), self.bytes(&state))
+    }
+
+    fn bytes(&self, state: &State) -> u64 {
+        let whole = state.segments.len() as u64 - u64::from(state.tail.is_some());
+        whole * self.config.segment_bytes + state.tail.map_or(0, |(_, end)| end)
     }
 
     /// Whether a position is settled.

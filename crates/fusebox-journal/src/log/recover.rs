@@ -77,6 +77,7 @@ impl Log {
             // So that the cursor is written once: it then knows what was synced.
             version: 1,
             saved_version: 0,
+            saved_settled: 0,
             unsaved: 0,
             cache: Cache::new(config.cache_bytes),
             marks: Marks::default(),

@@ -35,6 +35,8 @@ pub(crate) struct State {
     /// Counts changes of `settled`.
     pub(crate) version: u64,
     pub(crate) saved_version: u64,
+    /// How many positions were settled when the cursor was saved last.
+    pub(crate) saved_settled: u64,
     /// Settled positions that are not in the cursor for want of room.
     pub(crate) unsaved: u64,
     pub(crate) cache: Cache,
@@ -60,12 +62,18 @@ pub(crate) struct Counters {
     pub(crate) cursor_lost: bool,
     pub(crate) read_only: bool,
     pub(crate) sync_times: Histogram,
+    pub(crate) cursor_times: Histogram,
 }
 
 impl State {
     /// Records that are not settled.
     pub(crate) fn waiting(&self) -> u64 {
-        (self.next - 1).saturating_sub(self.settled.watermark() + self.settled.above())
+        (self.next - 1).saturating_sub(self.settled_count())
+    }
+
+    /// Positions that are settled.
+    pub(crate) fn settled_count(&self) -> u64 {
+        self.settled.watermark() + self.settled.above()
     }
 
     /// The position behind the last one segment number `index` of the list can hold.

@@ -7,4 +7,6 @@
 
 mod concurrent;
 mod inspect;
+mod kill;
+mod owner;
 mod support;
