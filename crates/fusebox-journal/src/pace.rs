@@ -140,7 +140,7 @@ mod tests {
             let outlook = pace.look(now, &level(added, 0));
             assert_eq!(
                 outlook.time_to_full.is_some(),
-                (1..=160).contains(&second),
+                (1..160).contains(&second),
                 "{second}"
             );
             assert!(pace.looks.len() <= 62);

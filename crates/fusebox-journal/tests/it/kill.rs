@@ -108,7 +108,7 @@ fn child_process() {
 }
 
 /// Starts the child, lets it say `words` and kills it; returns all it has said.
-fn live_and_die(dir: &Path, from: u64, words: usize) -> Vec<Word> {
+fn live_and_die(dir: &Path, from: u64, words: u64) -> Vec<Word> {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
@@ -124,7 +124,7 @@ fn live_and_die(dir: &Path, from: u64, words: usize) -> Vec<Word> {
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut said = Vec::new();
-    while said.len() < words {
+    while (said.len() as u64) < words {
         match lines.next() {
             Some(line) => said.extend(Word::parse(&line.unwrap())),
             None => break,
@@ -229,7 +229,7 @@ fn a_killed_process_loses_nothing() {
         let from = known.appended.keys().next_back().map_or(0, |n| n + 1);
         // Some die while they open the journal.
         let words = if kill % 8 == 7 { 0 } else { random.below(900) };
-        let said = live_and_die(dir.path(), from + WRITERS, words as usize);
+        let said = live_and_die(dir.path(), from + WRITERS, words);
         acknowledged += known.hear(&said);
         let journal = Journal::open(dir.path(), small()).unwrap();
         known.check(&journal);
