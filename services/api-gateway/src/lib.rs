@@ -20,6 +20,7 @@ mod proxy;
 mod settings;
 mod status;
 pub mod token;
+mod validation;
 
 use std::sync::Arc;
 
@@ -76,6 +77,10 @@ pub async fn start(input: ServiceInput) -> Result<RunningService, StartError> {
             post(batches::request_pipeline),
         )
         .route("/v1/batches/{batch_id}/status", get(status::status))
+        .route(
+            "/v1/batches/{batch_id}/validation-status",
+            get(validation::validation_status),
+        )
         .route("/v1/files/batch", post(proxy::upload))
         .route("/v1/classes", any(proxy::classes))
         .route("/v1/classes/", any(proxy::classes))

@@ -38,19 +38,12 @@ pub(crate) async fn status(
     user: User,
     ApiPath(batch_id): ApiPath<BatchId>,
 ) -> ApiResult<Response> {
-    let id = encode_segment(batch_id.as_ref());
-    let down = &app.downstream;
-    let asked = on_behalf(
-        down.orchestrator.get(format!("/v1/batches/{id}/status")),
-        &user,
-    );
-    let batch: BatchStatusResponse = match success(asked.send().await?) {
-        Ok(response) => response.json()?,
+    let batch = match owned_batch(&app, &user, &batch_id).await? {
+        Ok(batch) => batch,
         Err(refusal) => return Ok(*refusal),
     };
-    if batch.user_id != user.id {
-        return Err(ApiError::forbidden("this batch belongs to another user"));
-    }
+    let id = encode_segment(batch_id.as_ref());
+    let down = &app.downstream;
     let judged = batch
         .phases
         .iter()
@@ -67,6 +60,30 @@ pub(crate) async fn status(
     let essays = part::<BatchEssaysResponse>(&down.lifecycle, &path);
     let (essays, ranking) = tokio::join!(essays, ranking);
     Ok(Json(compose(batch, essays, ranking)).into_response())
+}
+
+/// What the orchestrator knows of a batch of this user; its own refusal if it refuses.
+///
+/// # Errors
+/// The orchestrator cannot answer, or the batch is another user's.
+pub(crate) async fn owned_batch(
+    app: &App,
+    user: &User,
+    batch_id: &BatchId,
+) -> ApiResult<Result<BatchStatusResponse, Box<Response>>> {
+    let id = encode_segment(batch_id.as_ref());
+    let request = app
+        .downstream
+        .orchestrator
+        .get(format!("/v1/batches/{id}/status"));
+    let batch: BatchStatusResponse = match success(on_behalf(request, user).send().await?) {
+        Ok(response) => response.json()?,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    if batch.user_id != user.id {
+        return Err(ApiError::forbidden("this batch belongs to another user"));
+    }
+    Ok(Ok(batch))
 }
 
 /// What one of the services had to say.

@@ -200,6 +200,36 @@ pub struct EssayResultView {
     pub last_updated: Timestamp,
 }
 
+/// Answer to GET `/v1/batches/{id}/validation-status`: what became of the batch's files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ValidationStatusBody {
+    /// The batch.
+    pub batch_id: BatchId,
+    /// How many files were expected.
+    pub expected_count: u32,
+    /// How many of them are neither taken in nor refused yet.
+    pub pending_count: u32,
+    /// Whether no file is pending.
+    pub complete: bool,
+    /// Files that can be assessed, in the order of the slots.
+    #[serde(default)]
+    pub valid_files: Vec<ValidatedFile>,
+    /// Files that cannot, with the reason.
+    #[serde(default)]
+    pub failed_files: Vec<FailedFile>,
+}
+
+/// One file that can be assessed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ValidatedFile {
+    /// The upload.
+    pub file_upload_id: FileUploadId,
+    /// The file's name as the client gave it.
+    pub filename: String,
+    /// The slot it fills.
+    pub essay_id: EssayId,
+}
+
 /// Answer to GET `/v1/batches`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BatchListBody {

@@ -159,6 +159,7 @@ fn bodies() -> Vec<(&'static str, Check)> {
         gateway::PipelineResponse,
         gateway::BatchStatusBody,
         gateway::BatchListBody,
+        gateway::ValidationStatusBody,
     ]
 }
 

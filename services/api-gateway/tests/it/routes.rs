@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering;
 use axum::http::Method;
 use fusebox_kafka::{Backlog as _, Position};
 use huleedu_contracts::{
-    api::gateway::{BatchListBody, BatchStatusBody, EssayPhaseStatus, PipelineResponse},
+    api::gateway::{
+        BatchListBody, BatchStatusBody, EssayPhaseStatus, PipelineResponse, ValidationStatusBody,
+    },
     error::{ErrorBody, ErrorCode},
     status::BatchClientStatus,
     topics::Topic,
@@ -15,12 +17,13 @@ use serde_json::{Value, json};
 
 use crate::stub::{BATCH, Platform};
 
-const ROUTES: [(&str, &str); 8] = [
+const ROUTES: [(&str, &str); 9] = [
     ("GET", "/v1/batches"),
     ("POST", "/v1/batches/register"),
     ("PATCH", "/v1/batches/b1/prompt"),
     ("POST", "/v1/batches/b1/pipelines"),
     ("GET", "/v1/batches/b1/status"),
+    ("GET", "/v1/batches/b1/validation-status"),
     ("POST", "/v1/files/batch"),
     ("GET", "/v1/classes/"),
     ("DELETE", "/v1/classes/7"),
@@ -164,6 +167,44 @@ async fn a_status_is_put_together_from_three_services() {
         .await
         .unwrap();
     assert_eq!(code(response).await, (400, ErrorCode::ValidationError));
+}
+
+#[tokio::test]
+async fn the_validation_status_says_what_became_of_every_file() {
+    let platform = Platform::start().await;
+    let ask = async |path: &str, user: &str| {
+        platform
+            .request(Method::GET, path, user)
+            .send()
+            .await
+            .unwrap()
+    };
+    let body: ValidationStatusBody = ask("/v1/batches/b1/validation-status", "teacher")
+        .await
+        .json()
+        .await
+        .unwrap();
+    assert_eq!((body.expected_count, body.pending_count), (3, 0));
+    assert!(body.complete);
+    let valid: Vec<_> = body.valid_files.iter().map(|f| &f.filename).collect();
+    assert_eq!(valid, ["a.txt", "b.txt"]);
+    assert_eq!(body.failed_files[0].error_code, ErrorCode::EmptyContent);
+
+    // Registered, and the lifecycle has not heard of it yet.
+    let body: ValidationStatusBody = ask("/v1/batches/b3/validation-status", "teacher")
+        .await
+        .json()
+        .await
+        .unwrap();
+    assert_eq!((body.pending_count, body.complete), (3, false));
+
+    let path = "/v1/batches/b1/validation-status";
+    assert_eq!(
+        code(ask(path, "another").await).await,
+        (403, ErrorCode::AuthorizationError)
+    );
+    let unknown = ask("/v1/batches/b9/validation-status", "teacher").await;
+    assert_eq!(unknown.status(), 404);
 }
 
 #[tokio::test]
