@@ -61,3 +61,10 @@ pub use settings::{CircuitSettings, Overrides, Problem, SETTINGS, Setting, Setti
 pub use snapshot::{CallCounts, RecoveryAttempts, Snapshot, TimeInState, Transitions};
 pub use state::{Mode, State};
 pub use window::Totals;
+
+/// The guide's examples are compiled and run with the documentation's.
+#[cfg(doctest)]
+mod guide {
+    #[doc = include_str!("../../../docs/guide/change-circuits-while-running.md")]
+    mod change_circuits_while_running {}
+}

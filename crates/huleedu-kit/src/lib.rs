@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`service`] | which services exist: names, environment prefixes, ports, consumer groups |
 //! | [`settings`] | values from the environment, with prefix, bounds, source and meaning |
+//! | [`circuits`] | the file of circuit settings, and its changes while the service runs |
 //! | [`context`] | correlation id and trace of the work under way |
 //! | [`store`] | the database: migrations, transactions, inbox and outbox |
 //! | [`consumer`] | the Kafka loop: at least once, in order per partition, idempotent by event id |
@@ -18,6 +19,7 @@
 //!
 //! The kit knows no rule of any service, and no service knows another.
 
+pub mod circuits;
 pub mod clients;
 pub mod consumer;
 pub mod context;

@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use fusebox::{BreakerConfig, CircuitBreaker, Registry, RegistryError};
+use fusebox::{BreakerConfig, CircuitBreaker, Registry, RegistryError, SettingsError};
 use fusebox_http::{BuildError, HttpClient};
 use fusebox_kafka::{
     Drainer, DrainerConfig, EventBus, KafkaProducerConfig, RdKafkaBroker, SendError,
@@ -28,6 +28,9 @@ pub enum WiringError {
     /// Two circuits of one service would share a name, or a configuration is bad.
     #[error("a circuit could not be registered")]
     Circuit(#[from] RegistryError),
+    /// The file of circuit settings makes no sense.
+    #[error("the circuit settings of the file were refused")]
+    CircuitFile(#[from] SettingsError),
     /// An HTTP client could not be built.
     #[error("an HTTP client could not be built")]
     Http(#[from] BuildError),
@@ -37,12 +40,18 @@ pub enum WiringError {
 }
 
 /// The registry of one service's circuits.
-pub fn provide_circuit_breaker_registry(service: ServiceId, settings: &CommonSettings) -> Registry {
-    if settings.circuit_breaker_enabled {
-        Registry::new(service.name())
-    } else {
-        Registry::disabled(service.name())
-    }
+///
+/// # Errors
+/// When the file of circuit settings makes no sense.
+pub fn provide_circuit_breaker_registry(
+    service: ServiceId,
+    settings: &CommonSettings,
+) -> Result<Registry, WiringError> {
+    let file = settings.circuit_file.as_ref();
+    Ok(Registry::builder(service.name())
+        .enabled(settings.circuit_breaker_enabled)
+        .settings(file.map(|file| file.settings().clone()).unwrap_or_default())
+        .build()?)
 }
 
 /// A circuit named `{service}.{what}`.

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, info, info_span};
 
 use crate::{
+    circuits::FileMetrics,
     consumer::{self, ConsumerOptions, EventHandler, chain},
     http::{CuttableListener, Health, standard_routes, with_middleware},
     metrics::Metrics,
@@ -156,7 +157,7 @@ impl ServiceCore {
             observer: input.observer,
         };
         let store = Store::open(service, options, migrations).await?;
-        let breakers = providers::provide_circuit_breaker_registry(service, &settings);
+        let breakers = providers::provide_circuit_breaker_registry(service, &settings)?;
         let drainer = settings
             .kafka
             .as_ref()
@@ -167,6 +168,8 @@ impl ServiceCore {
         if let Some(handle) = &handle {
             metrics.watch_drainer(service, handle.clone());
         }
+        let file_metrics = FileMetrics::register(service, &metrics);
+        let circuit_file = settings.circuit_file.clone();
         let shutdown = CancellationToken::new();
         let mut core = Self {
             service,
@@ -185,6 +188,13 @@ impl ServiceCore {
             let stop = core.shutdown.clone();
             core.spawn("drainer", || async move {
                 drainer.run(stop).await;
+                Ok::<(), std::convert::Infallible>(())
+            });
+        }
+        if let Some(file) = circuit_file {
+            let (registry, stop) = (core.breakers.clone(), core.shutdown.clone());
+            core.spawn("circuit settings", || async move {
+                file.watch(service, registry, file_metrics, stop).await;
                 Ok::<(), std::convert::Infallible>(())
             });
         }

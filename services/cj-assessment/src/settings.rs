@@ -187,6 +187,7 @@ fn providers(reader: &mut SettingsReader<'_>) -> Vec<ProviderSettings> {
         Duration::from_secs(5),
         "longest time to connect to a provider, in seconds",
     );
+    let of_any = circuit_config(reader, CircuitDefaults::API);
     let mut known = Vec::new();
     for names in &NAMES {
         let provider = names.provider;
@@ -205,7 +206,7 @@ fn providers(reader: &mut SettingsReader<'_>) -> Vec<ProviderSettings> {
             provider.default_model().to_owned(),
             "model that judges unless a request says otherwise",
         );
-        let circuit = circuit_config(reader, names.circuit);
+        let circuit = circuit_config(reader, names.circuit.based_on(&of_any));
         let (api_key, base_url) = match (&sandbox, key) {
             (Some(sandbox), _) => {
                 let root = sandbox.as_str().trim_end_matches('/');

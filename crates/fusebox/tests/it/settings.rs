@@ -617,3 +617,22 @@ all = 7
         }
     }
 }
+
+/// The guide's table of settings against the code, in both directions.
+#[test]
+fn the_guide_lists_every_setting() {
+    let page = include_str!("../../../../docs/guide/change-circuits-while-running.md");
+    let table = page.split("## Settings").nth(1).expect("the section");
+    let rows: Vec<(&str, &str)> = table
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("| `")?
+                .strip_suffix(" |")?
+                .split_once("` | ")
+        })
+        .collect();
+    let settings = SETTINGS
+        .iter()
+        .map(|setting| (setting.name, setting.meaning));
+    assert_eq!(rows, settings.collect::<Vec<_>>());
+}

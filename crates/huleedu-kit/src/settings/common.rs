@@ -5,6 +5,7 @@ use std::time::Duration;
 use fusebox::{BreakerConfig, TripRule};
 
 use super::reader::SettingsReader;
+use crate::{circuits::CircuitFile, consumer::chain};
 
 /// What the kit itself needs to run a service.
 #[derive(Debug, Clone)]
@@ -22,6 +23,8 @@ pub struct CommonSettings {
     pub database_max_connections: u32,
     /// Whether circuits judge at all.
     pub circuit_breaker_enabled: bool,
+    /// Settings that go over those of the environment, by pattern of circuits' names.
+    pub circuit_file: Option<CircuitFile>,
     /// Largest request body in bytes.
     pub max_request_bytes: usize,
     /// Longest wait for work under way when the service stops.
@@ -113,6 +116,7 @@ impl CommonSettings {
                 true,
                 "false wires every protected call as a plain call",
             ),
+            circuit_file: circuit_file(r),
             kafka: r.service().uses_kafka().then(|| KafkaSettings::load(r)),
             max_request_bytes: r.get_in(
                 "MAX_REQUEST_BYTES",
@@ -125,6 +129,28 @@ impl CommonSettings {
                 Duration::from_secs(10),
                 "longest wait for work under way at stop, in seconds",
             ),
+        }
+    }
+}
+
+/// Reads the file of circuit settings, if there is to be one.
+fn circuit_file(r: &mut SettingsReader<'_>) -> Option<CircuitFile> {
+    const PATH: &str = "CIRCUIT_BREAKER_CONFIG_FILE";
+    let path = r.optional::<String>(
+        PATH,
+        "TOML file of settings by pattern of circuits' names; goes over the environment, and a change \
+         of it holds without a restart",
+    );
+    let every = r.get(
+        "CIRCUIT_BREAKER_CONFIG_POLL_SECONDS",
+        Duration::from_secs(2),
+        "how often that file is looked at, in seconds",
+    );
+    match CircuitFile::open(path?, every) {
+        Ok(file) => Some(file),
+        Err(error) => {
+            r.refuse(format!("{PATH}: {}", chain(&error)));
+            None
         }
     }
 }
@@ -181,6 +207,8 @@ impl CircuitDefaults {
     pub const CONTENT: Self = circuit!("CONTENT", "Content Service calls", 3, 30, 2, Rate);
     /// Calls of other services over HTTP.
     pub const HTTP: Self = circuit!("HTTP", "calls of other services", 5, 60, 2, Rate);
+    /// Any AI provider: what holds where a provider's own settings say nothing.
+    pub const API: Self = circuit!("API", "AI providers", 3, 120, 2, Rate);
     /// Anthropic.
     pub const ANTHROPIC: Self = circuit!("ANTHROPIC", "Anthropic calls", 3, 120, 2, Rate);
     /// OpenAI.
@@ -189,6 +217,20 @@ impl CircuitDefaults {
     pub const GOOGLE: Self = circuit!("GOOGLE", "Google calls", 3, 120, 2, Rate);
     /// OpenRouter.
     pub const OPENROUTER: Self = circuit!("OPENROUTER", "OpenRouter calls", 3, 120, 2, Rate);
+}
+
+impl CircuitDefaults {
+    /// The same variables, with the values of `config` where they are not set.
+    #[must_use]
+    pub fn based_on(self, config: &BreakerConfig) -> Self {
+        Self {
+            failures: config.failure_threshold,
+            recovery: config.recovery_timeout,
+            successes: config.success_threshold,
+            rule: config.trip_rule,
+            ..self
+        }
+    }
 }
 
 /// Reads the settings of one circuit.

@@ -213,6 +213,20 @@ fn circuits_have_the_missions_names_and_numbers() {
     ] {
         assert_eq!(numbers(of), (3, 120, 2));
     }
+    assert_eq!(numbers(CircuitDefaults::API), (3, 120, 2));
+    let env = Env::empty()
+        .with("API_CIRCUIT_BREAKER_FAILURE_THRESHOLD", "4")
+        .with("API_CIRCUIT_BREAKER_RECOVERY_TIMEOUT", "90")
+        .with("OPENAI_CIRCUIT_BREAKER_RECOVERY_TIMEOUT", "45");
+    let mut reader = SettingsReader::new(ServiceId::CjAssessment, &env);
+    let of_any = circuit_config(&mut reader, CircuitDefaults::API);
+    let openai = circuit_config(&mut reader, CircuitDefaults::OPENAI.based_on(&of_any));
+    reader.finish().unwrap();
+    assert_eq!(
+        (openai.failure_threshold, openai.recovery_timeout.as_secs()),
+        (4, 45),
+        "its own variable, and where there is none that of any provider"
+    );
     let env = Env::empty()
         .with("BCS_CIRCUIT_BREAKER_FAILURE_THRESHOLD", "7")
         .with(

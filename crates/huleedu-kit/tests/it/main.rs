@@ -5,6 +5,7 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod circuits;
 mod flow;
 mod group;
 mod http;
