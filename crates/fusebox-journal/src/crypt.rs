@@ -117,7 +117,7 @@ impl fmt::Debug for KeyRing {
     }
 }
 
-fn cipher(key: &[u8; 32]) -> Arc<dyn BodyCipher> {
+pub(crate) fn cipher(key: &[u8; 32]) -> Arc<dyn BodyCipher> {
     Arc::new(Bodies(XChaCha20Poly1305::new(key.into())))
 }
 

@@ -1,6 +1,8 @@
 //! The bytes on disk, as `docs/design/journal.md` draws them: headers, records, cursor slots, tags.
 
 pub(crate) mod frame;
+#[cfg(test)]
+mod golden;
 pub(crate) mod segment;
 pub(crate) mod slot;
 pub(crate) mod tags;

@@ -84,6 +84,20 @@ impl Inspection {
                 expected = expected.max(following);
             }
         }
+        let from = expected.max(after + 1);
+        let lost = self.not_settled(from, self.mark.next);
+        if self.segments.is_empty() && self.owner.is_none() && lost > 0 {
+            let all_gone = Finding {
+                kind: FindingKind::Missing,
+                file: self.dir.clone(),
+                bytes: 0..0,
+                positions: Some((Position(from), Position(self.mark.next - 1))),
+                lost,
+            };
+            if visit(Step::Seen(Seen::Finding(all_gone))).is_break() {
+                return Ok(());
+            }
+        }
         Ok(())
     }
 
@@ -172,11 +186,9 @@ impl Inspection {
             } else {
                 let scan = recover::scan(place.file, &header, self.mark)?;
                 place.end = scan.end;
-                place.bound = scan.next;
-                if self.mark.number == header.number {
-                    // Counted by the cursor as written, and not there.
-                    place.bound = place.bound.max(self.mark.next);
-                }
+                // What the cursor knows to be written and is not there is gone, here or with a
+                // segment behind this one.
+                place.bound = scan.next.max(self.mark.next);
                 if scan.torn_bytes > 0 {
                     let torn = Finding {
                         kind: FindingKind::Torn,
@@ -217,7 +229,9 @@ impl Inspection {
                 window::Step::Record { frame, .. } => {
                     (Some((offset..frame.offset, place.bound)), None)
                 }
-                window::Step::End { at, .. } => (Some((at..place.end, place.bound)), None),
+                window::Step::End { at, .. } => {
+                    (Some((at.min(place.end)..place.end, place.bound)), None)
+                }
             };
             if let Some((bytes, to)) = damage {
                 if bytes.start >= place.unjudged {
@@ -229,10 +243,16 @@ impl Inspection {
                 let bytes = bytes.start..bytes.end.min(place.unjudged);
                 // Of the positions behind the last record of a live tail nothing is known.
                 let to = if to == u64::MAX { self.mark.next } else { to };
-                let found = match frame {
-                    Some(_) => Some(self.damage(place.segment, bytes, position, to)),
-                    // All that is missing at the end is settled: the next segments were removed.
-                    None => self.missing(FindingKind::Damage, place.segment, bytes, position, to),
+                let found = if frame.is_some() {
+                    Some(self.damage(place.segment, bytes, position, to))
+                } else {
+                    // When all of it is settled, the segments behind were removed.
+                    let kind = if bytes.is_empty() {
+                        FindingKind::Missing
+                    } else {
+                        FindingKind::Damage
+                    };
+                    self.missing(kind, place.segment, bytes, position, to)
                 };
                 if let Some(finding) = found
                     && to > after + 1

@@ -47,6 +47,10 @@ impl Log {
     /// Copies a range unless that was done before; returns how many bytes.
     fn copy_aside(&self, segment: &Segment, (from, to): (u64, u64)) -> io::Result<u64> {
         const CHUNK: u64 = 256 << 10;
+        if from >= to {
+            // The positions are gone and no bytes are there.
+            return Ok(0);
+        }
         let dir = self.path(QUARANTINE);
         self.fs.create_dir_all(&dir)?;
         let name = format!("{:016x}-{from:08x}-{to:08x}.bin", segment.number);

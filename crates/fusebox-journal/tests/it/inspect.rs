@@ -218,7 +218,7 @@ fn missing_and_unreadable_files_are_found() {
         found,
         [
             (
-                FindingKind::Damage,
+                FindingKind::Missing,
                 (Position(second), Position(third - 1)),
                 third - second
             ),

@@ -11,6 +11,8 @@ use crate::support::{Random, all, entry, number, small};
 
 const DIR: &str = "FUSEBOX_JOURNAL_CHILD_DIR";
 const FROM: &str = "FUSEBOX_JOURNAL_CHILD_FROM";
+/// The child ends by itself when its writers are at this number.
+pub(crate) const UNTIL: &str = "FUSEBOX_JOURNAL_CHILD_UNTIL";
 
 /// Writers of the child; writer `w` appends the numbers that leave the remainder `w`.
 const WRITERS: u64 = 3;
@@ -20,7 +22,7 @@ const BACKLOG: u64 = 400;
 
 /// What the child says, one line each, before (`ask`) and after (`did`) it was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Word {
+pub(crate) enum Word {
     Appended(u64, u64),
     AskSettle(u64),
     DidSettle(u64),
@@ -29,7 +31,7 @@ enum Word {
 }
 
 impl Word {
-    fn parse(line: &str) -> Option<Self> {
+    pub(crate) fn parse(line: &str) -> Option<Self> {
         let mut parts = line.strip_prefix("! ")?.split(' ');
         let word = parts.next()?;
         let n = parts.next()?.parse().ok()?;
@@ -61,6 +63,7 @@ fn size_of(n: u64) -> usize {
 fn child_process() {
     let Ok(dir) = std::env::var(DIR) else { return };
     let from: u64 = std::env::var(FROM).unwrap().parse().unwrap();
+    let until = std::env::var(UNTIL).map_or(u64::MAX, |until| until.parse().unwrap());
     let journal = Journal::open(dir, small()).unwrap();
     // The test harness has begun a line.
     say("open");
@@ -68,7 +71,7 @@ fn child_process() {
         for writer in 0..WRITERS {
             let journal = journal.clone();
             scope.spawn(move || {
-                for n in (from..).filter(|n| n % WRITERS == writer) {
+                for n in (from..until).filter(|n| n % WRITERS == writer) {
                     let position = journal.append(entry(n, size_of(n))).wait().unwrap();
                     say(&format!("append {n} {position}"));
                     while journal.stats().waiting > BACKLOG {
@@ -79,7 +82,7 @@ fn child_process() {
         }
         // Settles some out of order, buries some, leaves the youngest.
         let mut random = Random(from);
-        loop {
+        while journal.next_position().0 <= until - from {
             let page = journal.peek(Position::START, 200, 1 << 20).unwrap();
             let wanted: Vec<_> = page.iter().filter(|_| random.below(3) > 0).collect();
             let (buried, settled): (Vec<_>, Vec<_>) = wanted
@@ -107,9 +110,10 @@ fn child_process() {
     });
 }
 
-/// Starts the child, lets it say `words` and kills it; returns all it has said.
-fn live_and_die(dir: &Path, from: u64, words: u64) -> Vec<Word> {
-    let mut child = Command::new(std::env::current_exe().unwrap())
+/// The child, to be started.
+pub(crate) fn child(dir: &Path, from: u64) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args([
             "--exact",
             "kill::child_process",
@@ -117,7 +121,13 @@ fn live_and_die(dir: &Path, from: u64, words: u64) -> Vec<Word> {
             "--test-threads=1",
         ])
         .env(DIR, dir)
-        .env(FROM, from.to_string())
+        .env(FROM, from.to_string());
+    command
+}
+
+/// Starts the child, lets it say `words` and kills it; returns all it has said.
+fn live_and_die(dir: &Path, from: u64, words: u64) -> Vec<Word> {
+    let mut child = child(dir, from)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -144,8 +154,8 @@ fn live_and_die(dir: &Path, from: u64, words: u64) -> Vec<Word> {
 }
 
 /// What must be true of the journal.
-#[derive(Debug, Default)]
-struct Known {
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Known {
     /// Acknowledged or found: number and position.
     appended: BTreeMap<u64, u64>,
     asked_settle: BTreeSet<u64>,
@@ -156,7 +166,7 @@ struct Known {
 }
 
 impl Known {
-    fn hear(&mut self, words: &[Word]) -> u64 {
+    pub(crate) fn hear(&mut self, words: &[Word]) -> u64 {
         let mut acknowledged = 0;
         for word in words {
             match *word {
@@ -173,7 +183,7 @@ impl Known {
         acknowledged
     }
 
-    fn check(&mut self, journal: &Journal) {
+    pub(crate) fn check(&mut self, journal: &Journal) {
         let waiting = all(journal);
         let mut last: HashMap<u64, u64> = HashMap::new();
         let mut here = BTreeSet::new();
@@ -258,18 +268,7 @@ fn a_killed_process_loses_nothing() {
 #[test]
 fn a_second_process_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "kill::child_process",
-            "--nocapture",
-            "--test-threads=1",
-        ])
-        .env(DIR, dir.path())
-        .env(FROM, "0")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = child(dir.path(), 0).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     lines
         .find(|line| line.as_ref().unwrap().contains("! open"))

@@ -2,11 +2,15 @@
 
 #![expect(
     clippy::unwrap_used,
-    reason = "helpers of tests fail by panicking, like the tests"
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    reason = "helpers of tests fail by panicking, say what they did, and have small numbers"
 )]
 
 mod concurrent;
+mod damage;
 mod inspect;
 mod kill;
 mod owner;
+mod power;
 mod support;

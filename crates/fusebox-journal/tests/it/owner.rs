@@ -227,7 +227,11 @@ fn a_full_disk_refuses_settles_and_goes_on_by_itself() {
     let config = small();
     let journal = Journal::open_on(Arc::new(fs.clone()), "/j", config.clone()).unwrap();
     let mut positions = fill(&journal, 0, 100, 1000);
-    // No room but what the journal has made ahead.
+    // No room but what the journal has made ahead; the first dead letter has its file.
+    journal.bury(positions[99], &Burial::default()).unwrap();
+    while !journal.stats().spare_ready {
+        std::thread::yield_now();
+    }
     fs.set_capacity(Some(fs.used_bytes()));
     let mut n = 100;
     let refused = loop {
