@@ -1,5 +1,6 @@
 //! Where time comes from: a monotonic clock as a parameter, so that tests drive it by hand.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,6 +12,37 @@ use std::time::{Duration, Instant};
 pub trait Clock: Send + Sync {
     /// Time since some fixed origin; never less than an earlier answer.
     fn now(&self) -> Duration;
+
+    /// The same in whole nanoseconds, for clocks that have them at hand.
+    fn nanos(&self) -> u64 {
+        u64::try_from(self.now().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The clock of a breaker. Those known here are read without an indirect call.
+#[derive(Clone)]
+pub(crate) enum TimeSource {
+    Monotonic(MonotonicClock),
+    Other(Arc<dyn Clock>),
+}
+
+impl TimeSource {
+    #[inline]
+    pub(crate) fn nanos(&self) -> u64 {
+        match self {
+            TimeSource::Monotonic(clock) => clock.nanos(),
+            TimeSource::Other(clock) => clock.nanos(),
+        }
+    }
+}
+
+impl fmt::Debug for TimeSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TimeSource::Monotonic(_) => "Monotonic",
+            TimeSource::Other(_) => "Other",
+        })
+    }
 }
 
 /// The process's monotonic clock; its origin is the moment of its creation.
@@ -74,6 +106,10 @@ impl VirtualClock {
 impl Clock for VirtualClock {
     fn now(&self) -> Duration {
         Duration::from_nanos(self.nanos.load(Ordering::Acquire))
+    }
+
+    fn nanos(&self) -> u64 {
+        self.nanos.load(Ordering::Acquire)
     }
 }
 

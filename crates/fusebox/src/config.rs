@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::window::MOST_CALLS;
+
+/// The most probes of a half-open period.
+pub(crate) const MOST_PROBES: u32 = 100_000;
+
 /// Which failures open a circuit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
@@ -86,7 +91,7 @@ pub struct BreakerConfig {
     /// `recovery_timeout`.
     pub retry_after_cap: Duration,
     /// Probes that must succeed before a half-open circuit closes, and the most that are under way
-    /// at once; at least 1.
+    /// at once; 1 to 100 000.
     pub success_threshold: u32,
     /// How long the probes of a half-open circuit may hold all its slots. When it has passed since
     /// the last probe was admitted, the circuit opens again and their results are late. Choose it
@@ -220,10 +225,10 @@ impl BreakerConfig {
             SHARE,
         )?;
         check(
-            self.success_threshold >= 1,
+            (1..=MOST_PROBES).contains(&self.success_threshold),
             "success_threshold",
             &self.success_threshold,
-            SOME,
+            "1 to 100000",
         )?;
         check(
             (0.0..=1.0).contains(&self.break_jitter),
@@ -247,7 +252,7 @@ impl BreakerConfig {
         match self.window {
             Window::Count(calls) => {
                 check(
-                    (1..=100_000).contains(&calls),
+                    (1..=MOST_CALLS).contains(&calls),
                     "window",
                     &calls,
                     "1 to 100000 calls",

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::event::Identity;
 use crate::state::State;
 
 /// A call was refused by a circuit and never made.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("circuit {circuit} of {service} is {state}: the call was not permitted")]
+#[error("circuit {} of {} is {state}: the call was not permitted", of.circuit, of.service)]
 pub struct NotPermitted {
-    circuit: Arc<str>,
-    service: Arc<str>,
+    /// One pointer: refusing is what an open circuit does at the rate it is called.
+    of: Arc<Identity>,
     state: State,
     retry_after: Option<Duration>,
 }
@@ -25,9 +26,16 @@ impl NotPermitted {
         state: State,
         retry_after: Option<Duration>,
     ) -> Self {
-        Self {
-            circuit: circuit.into(),
+        let of = Arc::new(Identity {
             service: service.into(),
+            circuit: circuit.into(),
+        });
+        Self::by(&of, state, retry_after)
+    }
+
+    pub(crate) fn by(of: &Arc<Identity>, state: State, retry_after: Option<Duration>) -> Self {
+        Self {
+            of: Arc::clone(of),
             state,
             retry_after,
         }
@@ -35,12 +43,12 @@ impl NotPermitted {
 
     /// Name of the circuit that refused.
     pub fn circuit(&self) -> &str {
-        &self.circuit
+        &self.of.circuit
     }
 
     /// Name of the service whose circuit it is (the caller's side, not the dependency).
     pub fn service(&self) -> &str {
-        &self.service
+        &self.of.service
     }
 
     /// State of the circuit at the refusal: open, or half-open with all probes under way.
@@ -48,7 +56,8 @@ impl NotPermitted {
         self.state
     }
 
-    /// Time until the break ends; `None` when nobody knows (forced open, or probes under way).
+    /// Time until the break ends; `None` when nobody knows (forced open without an end, or probes
+    /// under way).
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }

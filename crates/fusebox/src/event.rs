@@ -49,14 +49,18 @@ pub enum EventKind {
         /// Length of the break that begins, when one of known length does.
         break_for: Option<Duration>,
     },
-    /// An operator changed the mode.
+    /// The mode changed, by an operator's hand or because its time was over.
     ModeChanged {
         /// The mode before.
         from: Mode,
         /// The mode after.
         to: Mode,
+        /// The operator; `None` when the mode ended by itself, or nobody was named.
+        who: Option<String>,
         /// The operator's reason.
         why: Option<String>,
+        /// When the new mode ends by itself, on the breaker's clock.
+        until: Option<Duration>,
     },
     /// The circuit would have opened, had its mode not been metrics only.
     WouldOpen {
@@ -95,6 +99,8 @@ pub enum Cause {
     LeaseExpired,
     /// An operator changed the mode or reset the circuit.
     Operator,
+    /// The time of a manual mode was over.
+    ModeOver,
 }
 
 impl Cause {
@@ -111,19 +117,18 @@ impl Cause {
             Cause::ProbeSlow => "probe_slow",
             Cause::LeaseExpired => "lease_expired",
             Cause::Operator => "operator",
+            Cause::ModeOver => "mode_over",
         }
     }
 }
 
 /// The events of one circuit: numbered, the latest kept, the undelivered waiting.
 ///
-/// Lives under the breaker's lock, so the order of numbers is the order of changes. Delivery is by
+/// Lives under the journal's lock, so the order of numbers is the order of changes. Delivery is by
 /// one thread at a time: whoever finds events waiting and nobody at work takes over
 /// ([`EventLog::claim`]) and takes one after the other ([`EventLog::next`]) until none is left.
 #[derive(Debug)]
 pub(crate) struct EventLog {
-    service: Arc<str>,
-    circuit: Arc<str>,
     last: u64,
     recent: VecDeque<Event>,
     waiting: VecDeque<Event>,
@@ -132,10 +137,8 @@ pub(crate) struct EventLog {
 }
 
 impl EventLog {
-    pub(crate) fn new(service: Arc<str>, circuit: Arc<str>) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            service,
-            circuit,
             last: 0,
             recent: VecDeque::new(),
             waiting: VecDeque::new(),
@@ -144,13 +147,13 @@ impl EventLog {
         }
     }
 
-    pub(crate) fn push(&mut self, at: Duration, generation: u64, kind: EventKind) {
+    pub(crate) fn push(&mut self, of: &Identity, at: Duration, generation: u64, kind: EventKind) {
         self.last += 1;
         let event = Event {
             sequence: self.last,
             at,
-            service: Arc::clone(&self.service),
-            circuit: Arc::clone(&self.circuit),
+            service: Arc::clone(&of.service),
+            circuit: Arc::clone(&of.circuit),
             generation,
             kind,
         };
@@ -188,4 +191,11 @@ impl EventLog {
         }
         event
     }
+}
+
+/// Whose circuit it is, and what it is called: shared by all that speaks of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) service: Arc<str>,
+    pub(crate) circuit: Arc<str>,
 }

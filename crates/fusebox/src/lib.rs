@@ -48,6 +48,7 @@ mod registry;
 mod settings;
 mod snapshot;
 mod state;
+mod sync;
 mod window;
 
 pub use breaker::{CircuitBreaker, CircuitBreakerBuilder, Permit};
@@ -59,7 +60,7 @@ pub use outcome::{Classify, Outcome};
 pub use registry::{Pattern, PatternError, Registry, RegistryBuilder, RegistryError};
 pub use settings::{CircuitSettings, Overrides, Problem, SETTINGS, Setting, SettingsError};
 pub use snapshot::{CallCounts, RecoveryAttempts, Snapshot, TimeInState, Transitions};
-pub use state::{Mode, State};
+pub use state::{ManualMode, Mode, ModeChange, State};
 pub use window::Totals;
 
 /// The guide's examples are compiled and run with the documentation's.

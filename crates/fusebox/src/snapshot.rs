@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::BreakerConfig;
-use crate::state::{Mode, State};
+use crate::state::{ManualMode, Mode, State};
 use crate::window::Totals;
 
 /// Calls since the breaker was built, by what became of them. Never decreases.
@@ -96,7 +96,11 @@ impl TimeInState {
     }
 }
 
-/// Everything a breaker knows about itself, taken at one moment under one lock.
+/// Everything a breaker knows about itself.
+///
+/// State, mode, window and time left are of one moment. Counters are read while calls go on and are
+/// exact once they rest; none ever decreases. Between a change of state and its entry in the books
+/// (well below a microsecond) the new state is seen with the old books.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Snapshot {
@@ -112,6 +116,8 @@ pub struct Snapshot {
     pub mode: Mode,
     /// Why an operator forced the circuit open, while it is.
     pub forced_because: Option<String>,
+    /// The manual mode the circuit is in: who put it there, why, and until when.
+    pub manual: Option<ManualMode>,
     /// Calls by what became of them.
     pub counts: CallCounts,
     /// Calls admitted and not yet settled.

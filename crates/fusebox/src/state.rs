@@ -1,6 +1,7 @@
 //! The three states a circuit can be seen in, and the four modes an operator can put it in.
 
 use std::fmt;
+use std::time::Duration;
 
 /// What a circuit does with calls right now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -75,4 +76,84 @@ impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// A change of mode by an operator's hand: to what, by whom, why, and for how long.
+///
+/// ```
+/// use std::time::Duration;
+/// use fusebox::{CircuitBreaker, Mode, ModeChange, State};
+///
+/// # fn main() -> Result<(), fusebox::ConfigError> {
+/// let breaker = CircuitBreaker::builder("content_client").build()?;
+/// breaker.force(
+///     ModeChange::to(Mode::ForcedOpen)
+///         .by("astrid")
+///         .because("the content service moves to another disk")
+///         .lasting(Duration::from_mins(20)),
+/// );
+/// assert_eq!(breaker.state(), State::Open);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ModeChange {
+    /// The mode from now on.
+    pub mode: Mode,
+    /// Who wants it.
+    pub who: Option<String>,
+    /// Why.
+    pub why: Option<String>,
+    /// After how long the circuit decides for itself again; `None` is until somebody says so.
+    pub lasting: Option<Duration>,
+}
+
+impl ModeChange {
+    /// A change to `mode`, by nobody, without a reason, until it is changed again.
+    pub const fn to(mode: Mode) -> Self {
+        Self {
+            mode,
+            who: None,
+            why: None,
+            lasting: None,
+        }
+    }
+
+    /// Says who wants it.
+    #[must_use]
+    pub fn by(mut self, who: impl Into<String>) -> Self {
+        self.who = Some(who.into());
+        self
+    }
+
+    /// Says why.
+    #[must_use]
+    pub fn because(mut self, why: impl Into<String>) -> Self {
+        self.why = Some(why.into());
+        self
+    }
+
+    /// Says after how long it ends by itself. [`Mode::Automatic`] has no end.
+    #[must_use]
+    pub const fn lasting(mut self, time: Duration) -> Self {
+        self.lasting = Some(time);
+        self
+    }
+}
+
+/// The manual mode a circuit is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ManualMode {
+    /// The mode.
+    pub mode: Mode,
+    /// Who wanted it.
+    pub who: Option<String>,
+    /// Why.
+    pub why: Option<String>,
+    /// Since when, on the breaker's clock.
+    pub since: Duration,
+    /// When it ends by itself, on the breaker's clock.
+    pub until: Option<Duration>,
 }

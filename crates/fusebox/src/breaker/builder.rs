@@ -3,14 +3,14 @@
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 
 use super::{CircuitBreaker, Inner};
-use crate::clock::{Clock, MonotonicClock};
+use crate::clock::{Clock, MonotonicClock, TimeSource};
 use crate::config::{BreakerConfig, ConfigError};
 use crate::engine::Engine;
-use crate::event::EventLog;
+use crate::event::Identity;
 
 /// Gathers what a breaker needs. See [`CircuitBreaker::builder`].
 #[must_use = "a builder does nothing until `build`"]
@@ -75,25 +75,21 @@ impl CircuitBreakerBuilder {
             return Err(ConfigError::new("name", &self.name, "any text but none"));
         }
         self.config.validate()?;
-        let name: Arc<str> = self.name.into();
-        let service: Arc<str> = self.service.into();
-        let clock = self
-            .clock
-            .unwrap_or_else(|| Arc::new(MonotonicClock::new()));
+        let clock = match self.clock {
+            Some(clock) => TimeSource::Other(clock),
+            None => TimeSource::Monotonic(MonotonicClock::new()),
+        };
         // Every `RandomState` has its own keys, so replicas and circuits draw different jitter.
         let seed = self
             .seed
-            .unwrap_or_else(|| RandomState::new().hash_one(&name));
-        let log = EventLog::new(Arc::clone(&service), Arc::clone(&name));
-        let engine = Engine::new(self.config, seed, clock.now(), log);
+            .unwrap_or_else(|| RandomState::new().hash_one(&self.name));
+        let of = Arc::new(Identity {
+            service: self.service.into(),
+            circuit: self.name.into(),
+        });
         Ok(CircuitBreaker {
             inner: Arc::new(Inner {
-                name,
-                service,
-                enabled: self.enabled,
-                clock,
-                engine: Mutex::new(engine),
-                observers: Mutex::new(Arc::new([])),
+                engine: Engine::new(of, self.config, clock, seed, self.enabled),
                 checking: AtomicBool::new(false),
             }),
         })

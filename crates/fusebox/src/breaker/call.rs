@@ -20,10 +20,10 @@ impl CircuitBreaker {
         Fut: Future<Output = Result<T, E>>,
         E: Classify,
     {
-        let permit = self.try_acquire()?;
+        let permit = self.enter()?;
         let result = f().await;
         let (outcome, hint) = verdict(&result);
-        permit.record_with_hint(outcome, hint);
+        permit.record(outcome, hint);
         result.map_err(CallError::Inner)
     }
 
@@ -42,9 +42,9 @@ impl CircuitBreaker {
     where
         Fut: Future<Output = Result<T, E>>,
     {
-        let permit = self.try_acquire()?;
+        let permit = self.enter()?;
         let result = f().await;
-        permit.record(classify(&result));
+        permit.record(classify(&result), None);
         result.map_err(CallError::Inner)
     }
 
@@ -52,14 +52,15 @@ impl CircuitBreaker {
     ///
     /// # Errors
     /// [`CallError::NotPermitted`] without calling `f`, or the call's own error.
+    #[inline]
     pub fn call_sync<T, E>(&self, f: impl FnOnce() -> Result<T, E>) -> Result<T, CallError<E>>
     where
         E: Classify,
     {
-        let permit = self.try_acquire()?;
+        let permit = self.enter()?;
         let result = f();
         let (outcome, hint) = verdict(&result);
-        permit.record_with_hint(outcome, hint);
+        permit.record(outcome, hint);
         result.map_err(CallError::Inner)
     }
 
@@ -67,18 +68,20 @@ impl CircuitBreaker {
     ///
     /// # Errors
     /// [`CallError::NotPermitted`] without calling `f`, or the call's own error.
+    #[inline]
     pub fn call_sync_with<T, E>(
         &self,
         classify: impl FnOnce(&Result<T, E>) -> Outcome,
         f: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, CallError<E>> {
-        let permit = self.try_acquire()?;
+        let permit = self.enter()?;
         let result = f();
-        permit.record(classify(&result));
+        permit.record(classify(&result), None);
         result.map_err(CallError::Inner)
     }
 }
 
+#[inline]
 fn verdict<T, E: Classify>(result: &Result<T, E>) -> (Outcome, Option<std::time::Duration>) {
     match result {
         Ok(_) => (Outcome::Success, None),

@@ -1,30 +1,25 @@
-//! The circuit breaker: the state machine behind a lock, with a clock, a name and observers.
-//!
-//! One `std::sync::Mutex` guards everything that changes. It is held for a few dozen instructions,
-//! never across a call, an observer, a clock reading or an `await`.
+//! The circuit breaker: the state machine with a handle that goes anywhere, and the ways to make
+//! calls through it.
 
 mod builder;
 mod call;
 mod permit;
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::clock::Clock;
 use crate::config::{BreakerConfig, ConfigError};
-use crate::engine::{Engine, ProbePlan};
+use crate::engine::{Engine, Observer, ProbePlan, Refusal};
 use crate::error::NotPermitted;
 use crate::event::Event;
 use crate::outcome::Outcome;
 use crate::snapshot::Snapshot;
-use crate::state::{Mode, State};
+use crate::state::{Mode, ModeChange, State};
 pub use builder::CircuitBreakerBuilder;
+use permit::Leave;
 pub use permit::Permit;
-
-type Observer = Arc<dyn Fn(&Event) + Send + Sync>;
 
 /// A circuit breaker for the calls to one dependency.
 ///
@@ -48,13 +43,7 @@ pub struct CircuitBreaker {
 }
 
 pub(crate) struct Inner {
-    name: Arc<str>,
-    service: Arc<str>,
-    enabled: bool,
-    clock: Arc<dyn Clock>,
-    engine: Mutex<Engine>,
-    /// Replaced as a whole, so that delivery walks a list nobody changes.
-    observers: Mutex<Arc<[Observer]>>,
+    engine: Engine,
     /// A health check is under way.
     checking: AtomicBool,
 }
@@ -67,17 +56,17 @@ impl CircuitBreaker {
 
     /// The circuit's name.
     pub fn name(&self) -> &str {
-        &self.inner.name
+        &self.inner.engine.identity().circuit
     }
 
     /// The service whose circuit it is; empty when none was given.
     pub fn service(&self) -> &str {
-        &self.inner.service
+        &self.inner.engine.identity().service
     }
 
     /// False when the breaker was built as a pass-through.
     pub fn is_enabled(&self) -> bool {
-        self.inner.enabled
+        self.inner.engine.is_enabled()
     }
 
     /// Asks for leave to make one call.
@@ -85,18 +74,30 @@ impl CircuitBreaker {
     /// # Errors
     /// The circuit is open, or half-open with all its probes under way.
     pub fn try_acquire(&self) -> Result<Permit, NotPermitted> {
-        if !self.inner.enabled {
-            return Ok(Permit::pass_through());
+        match self.inner.engine.admit() {
+            Ok(Some(ticket)) => Ok(Permit::new(Arc::clone(&self.inner), ticket)),
+            Ok(None) => Ok(Permit::pass_through()),
+            Err(refusal) => Err(self.not_permitted(&refusal)),
         }
-        match self.inner.with(Engine::admit) {
-            Ok(ticket) => Ok(Permit::new(Arc::clone(&self.inner), ticket)),
-            Err(refusal) => Err(NotPermitted::new(
-                Arc::clone(&self.inner.service),
-                Arc::clone(&self.inner.name),
-                refusal.state,
-                refusal.retry_after,
-            )),
+    }
+
+    /// [`CircuitBreaker::try_acquire`] for a call that ends while the breaker is borrowed: no
+    /// counting of references.
+    #[inline]
+    fn enter(&self) -> Result<Leave<'_>, NotPermitted> {
+        match self.inner.engine.admit() {
+            Ok(ticket) => Ok(Leave::new(&self.inner.engine, ticket)),
+            Err(refusal) => Err(self.not_permitted(&refusal)),
         }
+    }
+
+    #[cold]
+    fn not_permitted(&self, refusal: &Refusal) -> NotPermitted {
+        NotPermitted::by(
+            self.inner.engine.identity(),
+            refusal.state,
+            refusal.retry_after,
+        )
     }
 
     /// The state at this moment.
@@ -104,93 +105,58 @@ impl CircuitBreaker {
     /// A break that is over reads as half-open though no call has come since: the answer does not
     /// depend on traffic.
     pub fn state(&self) -> State {
-        self.inner.with(|engine, now| {
-            engine.advance(now);
-            engine.state()
-        })
+        self.inner.engine.state()
     }
 
-    /// Time until the break ends, while the circuit is open and not by force.
+    /// Time until the circuit stops refusing by itself, while it is open: to the end of the break,
+    /// or of a forced opening that has one.
     ///
     /// Whoever waits for the circuit sleeps this long and asks again.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.inner.with(|engine, now| {
-            engine.advance(now);
-            engine.retry_after()
-        })
+        self.inner.engine.retry_after()
     }
 
-    /// Everything the breaker knows about itself, taken at one moment.
+    /// Everything the breaker knows about itself; see [`Snapshot`] for how consistent it is.
     pub fn snapshot(&self) -> Snapshot {
-        let inner = &self.inner;
-        inner.with(|engine, now| {
-            let now = engine.advance(now);
-            let config = engine.config().clone();
-            let state = engine.state();
-            let window = engine.window_totals();
-            let tally = engine.tally();
-            Snapshot {
-                service_name: inner.service.to_string(),
-                circuit_name: inner.name.to_string(),
-                enabled: inner.enabled,
-                state,
-                mode: if inner.enabled {
-                    engine.mode()
-                } else {
-                    Mode::Disabled
-                },
-                forced_because: engine.why().map(str::to_owned),
-                counts: tally.calls,
-                in_flight: tally.in_flight,
-                window,
-                consecutive_failures: engine.consecutive_failures(),
-                generation: engine.generation(),
-                recovery_attempts: tally.recoveries,
-                transitions: tally.transitions,
-                time_in_state: tally.time_in_state(state, now),
-                retry_after: engine.retry_after(),
-                fallbacks: tally.fallbacks.iter().map(|(k, n)| (*k, *n)).collect(),
-                would_have_opened: tally.would_have_opened,
-                observer_panics: tally.observer_panics,
-                events_dropped: engine.log_ref().dropped(),
-                failure_threshold: config.failure_threshold,
-                success_threshold: config.success_threshold,
-                recovery_timeout: config.recovery_timeout,
-                config,
-            }
-        })
+        self.inner.engine.snapshot()
+    }
+
+    /// Puts the circuit into a mode, by somebody, for a reason, for a time.
+    ///
+    /// The circuit ends the mode by itself when its time is over: it starts closed and decides for
+    /// itself, as after [`CircuitBreaker::automatic`]. The same mode again replaces who, why and
+    /// until when. A pass-through breaker ignores this and the other switches.
+    #[expect(clippy::needless_pass_by_value, reason = "made for the occasion")]
+    pub fn force(&self, change: ModeChange) {
+        self.inner.engine.set_mode(&change, true);
     }
 
     /// Refuses every call from now on, until the mode changes or the circuit is reset.
-    ///
-    /// A pass-through breaker ignores this and the other switches.
     pub fn force_open(&self, why: impl Into<String>) {
-        self.set_mode(Mode::ForcedOpen, Some(why.into()));
+        self.set_mode(&ModeChange::to(Mode::ForcedOpen).because(why));
     }
 
     /// Lets every call pass from now on and judges nothing.
     pub fn disable(&self) {
-        self.set_mode(Mode::Disabled, None);
+        self.set_mode(&ModeChange::to(Mode::Disabled));
     }
 
     /// Lets every call pass from now on and only tells, by event and counter, when the circuit
     /// would have opened.
     pub fn metrics_only(&self) {
-        self.set_mode(Mode::MetricsOnly, None);
+        self.set_mode(&ModeChange::to(Mode::MetricsOnly));
     }
 
     /// Ends a manual mode: the circuit starts closed and decides for itself. Changes nothing when
     /// it already does.
     pub fn automatic(&self) {
-        self.set_mode(Mode::Automatic, None);
+        self.set_mode(&ModeChange::to(Mode::Automatic));
     }
 
     /// Closes the circuit, ends a manual mode and forgets the window; results of calls under way
     /// will be late. Lifetime counters stay.
     pub fn reset(&self) {
-        if self.inner.enabled {
-            self.inner.with(Engine::reset);
-        }
+        self.inner.engine.reset();
     }
 
     /// Puts new settings in force. State, counters, observers and a break under way stay; the
@@ -200,8 +166,7 @@ impl CircuitBreaker {
     /// The settings make no sense; the old ones stay in force.
     pub fn set_config(&self, config: BreakerConfig) -> Result<(), ConfigError> {
         config.validate()?;
-        self.inner.with(|engine, now| engine.configure(config, now));
-        Ok(())
+        self.inner.engine.configure(config)
     }
 
     /// Calls `observer` with every later event.
@@ -215,16 +180,12 @@ impl CircuitBreaker {
     }
 
     pub(crate) fn observe(&self, observer: Observer) {
-        let mut observers = lock(&self.inner.observers);
-        *observers = observers.iter().cloned().chain([observer]).collect();
+        self.inner.engine.observe(observer);
     }
 
     /// The latest events, at most 64, oldest first.
     pub fn recent_events(&self) -> Vec<Event> {
-        self.inner.with(|engine, now| {
-            engine.advance(now);
-            engine.log().recent()
-        })
+        self.inner.engine.recent_events()
     }
 
     /// Counts that a fallback answered in place of the call.
@@ -245,7 +206,7 @@ impl CircuitBreaker {
     /// The circuit becomes half-open, never closed at once. A break the dependency itself asked
     /// for, or an operator forced, is left alone.
     pub fn end_break(&self) -> bool {
-        self.inner.with(|engine, now| engine.end_break(None, now))
+        self.inner.engine.end_break(None)
     }
 
     /// Lets a health check heal an idle circuit, and answers the state after it.
@@ -262,7 +223,7 @@ impl CircuitBreaker {
         Fut: Future<Output = Outcome>,
     {
         if let Some(turn) = self.take_turn() {
-            match self.inner.with(Engine::plan_probe) {
+            match self.inner.engine.plan_probe() {
                 ProbePlan::Idle => {}
                 ProbePlan::EndBreak { generation } => {
                     let outcome = check().await;
@@ -281,7 +242,7 @@ impl CircuitBreaker {
     /// [`CircuitBreaker::probe`] for a plain function.
     pub fn probe_sync(&self, check: impl FnOnce() -> Outcome) -> State {
         if let Some(turn) = self.take_turn() {
-            match self.inner.with(Engine::plan_probe) {
+            match self.inner.engine.plan_probe() {
                 ProbePlan::Idle => {}
                 ProbePlan::EndBreak { generation } => self.end_break_of(generation, check()),
                 ProbePlan::Probe(ticket) => {
@@ -296,8 +257,7 @@ impl CircuitBreaker {
 
     fn end_break_of(&self, generation: u64, outcome: Outcome) {
         if outcome == Outcome::Success {
-            self.inner
-                .with(|engine, now| engine.end_break(Some(generation), now));
+            self.inner.engine.end_break(Some(generation));
         }
     }
 
@@ -306,72 +266,28 @@ impl CircuitBreaker {
         (!taken).then(|| Turn(&self.inner.checking))
     }
 
-    fn set_mode(&self, mode: Mode, why: Option<String>) {
-        if self.inner.enabled {
-            self.inner
-                .with(|engine, now| engine.set_mode(mode, why, now));
-        }
+    fn set_mode(&self, change: &ModeChange) {
+        self.inner.engine.set_mode(change, false);
     }
 
     fn count_fallback(&self, fallback_type: &'static str, times: u64) {
-        self.inner.with(|engine, _| {
-            *engine
-                .tally_mut()
-                .fallbacks
-                .entry(fallback_type)
-                .or_default() += times;
-        });
+        self.inner.engine.count_fallback(fallback_type, times);
     }
 }
 
 impl fmt::Debug for CircuitBreaker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreaker")
-            .field("service", &self.inner.service)
-            .field("name", &self.inner.name)
+            .field("service", &self.service())
+            .field("name", &self.name())
             .finish_non_exhaustive()
-    }
-}
-
-impl Inner {
-    /// Does one thing under the lock, then delivers the events it caused.
-    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Engine, Duration) -> R) -> R {
-        // Read before the lock: a clock is foreign code. The engine never lets time step back, so
-        // a thread that waited for the lock cannot bring in an old time.
-        let now = self.clock.now();
-        let (result, deliver) = {
-            let mut engine = lock(&self.engine);
-            let result = act(&mut engine, now);
-            let deliver = engine.log().claim();
-            (result, deliver)
-        };
-        if deliver {
-            self.deliver();
-        }
-        result
-    }
-
-    /// Delivers waiting events until none is left. Only for the thread that holds the claim.
-    fn deliver(&self) {
-        loop {
-            // A statement of its own: the lock must be gone before an observer runs.
-            let event = lock(&self.engine).log().next();
-            let Some(event) = event else { return };
-            let observers = Arc::clone(&lock(&self.observers));
-            for observer in observers.iter() {
-                // A panic must not end delivery for ever, nor abort a drop during unwinding.
-                if catch_unwind(AssertUnwindSafe(|| observer(&event))).is_err() {
-                    lock(&self.engine).tally_mut().observer_panics += 1;
-                }
-            }
-        }
     }
 }
 
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inner")
-            .field("name", &self.name)
+            .field("name", &self.engine.identity().circuit)
             .finish_non_exhaustive()
     }
 }
@@ -383,9 +299,4 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
     }
-}
-
-/// No foreign code runs under our locks, so a poisoned one still guards a sound value.
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Inner;
-use crate::engine::Ticket;
+use crate::engine::{Engine, Ticket};
 use crate::outcome::Outcome;
 
 /// Leave to make one call.
@@ -60,7 +60,7 @@ impl Permit {
 
     fn settle(&mut self, outcome: Outcome, hint: Option<Duration>) {
         if let Some((inner, ticket)) = self.open.take() {
-            inner.with(|engine, now| engine.settle(ticket, outcome, hint, now));
+            inner.engine.settle(ticket, outcome, hint);
         }
     }
 }
@@ -68,5 +68,36 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.settle(Outcome::Neutral, None);
+    }
+}
+
+/// A permit that borrows the breaker, for a call made from here.
+#[must_use = "leave dropped at once reports the call as abandoned"]
+pub(super) struct Leave<'a> {
+    engine: &'a Engine,
+    /// `None` for a pass-through breaker, and once settled.
+    ticket: Option<Ticket>,
+}
+
+impl<'a> Leave<'a> {
+    #[inline]
+    pub(super) fn new(engine: &'a Engine, ticket: Option<Ticket>) -> Self {
+        Self { engine, ticket }
+    }
+
+    #[inline]
+    pub(super) fn record(mut self, outcome: Outcome, retry_after: Option<Duration>) {
+        if let Some(ticket) = self.ticket.take() {
+            self.engine.settle(ticket, outcome, retry_after);
+        }
+    }
+}
+
+impl Drop for Leave<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.engine.settle(ticket, Outcome::Neutral, None);
+        }
     }
 }

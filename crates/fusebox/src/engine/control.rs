@@ -1,110 +1,190 @@
 //! What is done to a circuit from outside its calls: modes, reset, live settings, health checks.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use super::{Engine, Phase, ProbePlan, Rules};
-use crate::config::BreakerConfig;
+use super::rules::{Settings, slow_after};
+use super::word::{Dated, Phase, Word, nanos};
+use super::{Also, Change, Engine, ProbePlan, Slot, parity};
+use crate::config::{BreakerConfig, ConfigError};
+use crate::engine::journal::NewMode;
 use crate::event::{Cause, EventKind};
-use crate::state::Mode;
-use crate::window::{Sliding, Totals};
+use crate::state::{Mode, ModeChange};
+use crate::sync::{Ordering, lock};
 
 impl Engine {
-    /// Changes the mode; the same mode again changes nothing.
-    pub(crate) fn set_mode(&mut self, mode: Mode, why: Option<String>, now: Duration) {
-        let now = self.advance(now);
-        if mode == self.mode {
-            return;
+    /// Changes the mode. The same mode again changes nothing, unless `anew`: then reason, operator
+    /// and end are replaced.
+    pub(crate) fn set_mode(&self, change: &ModeChange, anew: bool) {
+        loop {
+            let (word, now) = self.look();
+            let (from, to) = (word.phase().mode(), change.mode);
+            let same = from == to && !(anew && to != Mode::Automatic);
+            if same || word.phase() == Phase::SwitchedOff {
+                return;
+            }
+            let until = change.lasting.filter(|_| to != Mode::Automatic);
+            let until = until.map(|time| now.saturating_add(nanos(time)));
+            let phase = match to {
+                Mode::Automatic => Phase::Closed,
+                Mode::ForcedOpen => Phase::ForcedOpen,
+                Mode::Disabled => Phase::Disabled,
+                Mode::MetricsOnly => Phase::MetricsOnly,
+            };
+            // Only around what follows: a look may call observers.
+            let mut serial = lock(&self.operator);
+            let level = if to == Mode::Automatic {
+                0
+            } else {
+                *serial = serial.wrapping_add(1);
+                // Not all at once with the mode that may still hold, whose end is in the other cell.
+                let end = &self.mode_ends[parity((*serial).into())];
+                end.store(Dated::new(0, until).bits(), Ordering::Release);
+                *serial & 1
+            };
+            let new_mode = NewMode {
+                to,
+                who: change.who.clone(),
+                why: change.why.clone(),
+                until: until.map(|until| self.date(until)),
+            };
+            let also = Also::Mode {
+                from,
+                change: Box::new(new_mode),
+            };
+            let made = Change::new(phase, level, Cause::Operator, now);
+            let done = self.shift_quietly(word, Change { also, ..made });
+            drop(serial);
+            if done {
+                return self.deliver();
+            }
         }
-        let from = std::mem::replace(&mut self.mode, mode);
-        self.why.clone_from(&why);
-        let phase = if mode == Mode::ForcedOpen {
-            Phase::Forced
-        } else {
-            Phase::Closed
+    }
+
+    /// The time of a manual mode is over: the circuit starts closed and decides for itself.
+    pub(super) fn end_mode(&self, word: Word, at: u64) -> bool {
+        let change = Box::new(NewMode {
+            to: Mode::Automatic,
+            who: None,
+            why: None,
+            until: None,
+        });
+        let also = Also::Mode {
+            from: word.phase().mode(),
+            change,
         };
-        let kind = EventKind::ModeChanged {
-            from,
-            to: mode,
-            why,
-        };
-        self.log.push(now, self.generation + 1, kind);
-        self.shift(phase, Cause::Operator, Totals::default(), now);
+        let made = Change::new(Phase::Closed, 0, Cause::ModeOver, at);
+        self.shift(word, Change { also, ..made })
     }
 
     /// Closes the circuit, whatever it was, and ends a manual mode.
-    pub(crate) fn reset(&mut self, now: Duration) {
-        let now = self.advance(now);
-        self.log.push(now, self.generation + 1, EventKind::Reset);
-        let from = std::mem::replace(&mut self.mode, Mode::Automatic);
-        self.why = None;
-        if from != Mode::Automatic {
-            let kind = EventKind::ModeChanged {
-                from,
-                to: Mode::Automatic,
-                why: None,
+    pub(crate) fn reset(&self) {
+        loop {
+            let (word, now) = self.look();
+            if word.phase() == Phase::SwitchedOff {
+                return;
+            }
+            let also = Also::Reset {
+                from: word.phase().mode(),
             };
-            self.log.push(now, self.generation + 1, kind);
+            let made = Change::new(Phase::Closed, 0, Cause::Operator, now);
+            if self.shift(word, Change { also, ..made }) {
+                return;
+            }
         }
-        self.shift(Phase::Closed, Cause::Operator, Totals::default(), now);
     }
 
     /// Puts new settings in force; `config` has been validated.
     ///
-    /// State, break under way, counts and observers stay. The window starts empty only when its
-    /// shape changes.
-    pub(crate) fn configure(&mut self, config: BreakerConfig, now: Duration) {
-        let now = self.advance(now);
-        if config.window != self.config.window {
-            self.window = Sliding::new(config.window);
+    /// State, break under way, counts and observers stay. When the window changes its shape, it
+    /// starts empty, and results of calls under way are late.
+    pub(crate) fn configure(&self, config: BreakerConfig) -> Result<(), ConfigError> {
+        let operator = lock(&self.operator);
+        let Some(window) = self.windows.of_shape(config.window) else {
+            return Err(ConfigError::new(
+                "window",
+                &config.window,
+                "one of at most 64 different windows in the life of a breaker",
+            ));
+        };
+        let limit = slow_after(&config);
+        self.settings.store(Arc::new(Settings::new(config)));
+        self.prepare_overdue();
+        self.slow_after.store(limit, Ordering::Release);
+        if let Some(overdue) = self.overdue.get() {
+            overdue.reconsider();
         }
-        self.overdue.reconsider();
-        self.rules = Rules::new(&config);
-        self.config = config;
-        self.log.push(now, self.generation, EventKind::Reconfigured);
-        // Else nobody would be let through to succeed once more: the circuit would be wedged.
-        if let Phase::HalfOpen { succeeded, .. } = self.phase
-            && succeeded >= self.config.success_threshold
-        {
-            let probes = Totals {
-                calls: u64::from(succeeded),
-                ..Totals::default()
-            };
-            self.shift(Phase::Closed, Cause::ProbesSucceeded, probes, now);
+        let told = loop {
+            let (word, now) = (self.word(), self.now());
+            if word.window() == window {
+                break false;
+            }
+            if word.phase().is_judged() {
+                if self.reshape(word, window, now) {
+                    break true;
+                }
+            } else if self.exchange_window(word, window) {
+                break false;
+            }
+        };
+        if !told {
+            let (generation, at) = (self.word().generation(), self.date(self.now()));
+            lock(&self.journal).note(at, generation, EventKind::Reconfigured);
         }
+        drop(operator);
+        self.deliver();
+        // Fewer probes may be needed now than have succeeded.
+        self.look();
+        Ok(())
+    }
+
+    /// Another window within the period: nothing is recorded in it.
+    fn exchange_window(&self, word: Word, window: usize) -> bool {
+        let next = Word::new(word.phase(), window, word.level(), word.generation());
+        let (seen, next) = (word.bits(), next.bits());
+        self.control
+            .compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    /// Another window for a period that records: the next generation, in all else as before.
+    fn reshape(&self, word: Word, window: usize, now: u64) -> bool {
+        let made = Change::new(word.phase(), word.level(), Cause::Operator, now);
+        let change = Change {
+            window: Some(window),
+            also: Also::Reshaped,
+            ..made
+        };
+        let changed = self.shift_quietly(word, change);
+        if changed {
+            self.carry_streak(word.generation(), word.generation().wrapping_add(1));
+        }
+        changed
     }
 
     /// What a health check may do now.
-    pub(crate) fn plan_probe(&mut self, now: Duration) -> ProbePlan {
-        self.advance(now);
-        match self.phase {
-            Phase::Open { hinted: false, .. } => ProbePlan::EndBreak {
-                generation: self.generation,
-            },
-            Phase::HalfOpen {
-                in_flight,
-                succeeded,
-                ..
-            } if self.slots(in_flight, succeeded) > 0 => {
-                self.admit(now).map_or(ProbePlan::Idle, ProbePlan::Probe)
-            }
-            _ => ProbePlan::Idle,
+    pub(crate) fn plan_probe(&self) -> ProbePlan {
+        loop {
+            let (word, now) = self.look();
+            return match word.phase() {
+                Phase::Open => ProbePlan::EndBreak {
+                    generation: word.generation(),
+                },
+                Phase::HalfOpen => match self.take_slot(word, now) {
+                    Slot::Taken(ticket) => ProbePlan::Probe(ticket),
+                    Slot::Full => ProbePlan::Idle,
+                    Slot::Moved => continue,
+                },
+                _ => ProbePlan::Idle,
+            };
         }
     }
 
     /// Ends the break now, unless the dependency itself asked for it, or a `generation` is given
     /// and over. Answers whether it did.
-    pub(crate) fn end_break(&mut self, generation: Option<u64>, now: Duration) -> bool {
-        let now = self.advance(now);
-        let ours = generation.is_none_or(|generation| generation == self.generation);
-        let ends = ours && matches!(self.phase, Phase::Open { hinted: false, .. });
-        if ends {
-            self.shift(
-                Phase::half_open(),
-                Cause::HealthCheck,
-                Totals::default(),
-                now,
-            );
-        }
-        ends
+    pub(crate) fn end_break(&self, generation: Option<u64>) -> bool {
+        let (word, now) = self.look();
+        let ours = generation.is_none_or(|generation| generation == word.generation());
+        let change = Change::new(Phase::HalfOpen, word.level(), Cause::HealthCheck, now);
+        ours && word.phase() == Phase::Open && self.shift(word, change)
     }
 }

@@ -1,7 +1,7 @@
-//! The state machine of one circuit: pure, without lock and without clock.
+//! The state machine of one circuit, without a lock on the way of any call.
 //!
-//! Every operation takes the present time, first brings the circuit up to it ([`Engine::advance`]),
-//! and then acts. So the state is a function of the history and the time, whoever looks and when.
+//! Every operation first brings the circuit up to the present time ([`Engine::look`]) and then acts.
+//! So the state is a function of the history and the time, whoever looks and when.
 //!
 //! | in | when | to |
 //! |---|---|---|
@@ -11,34 +11,48 @@
 //! | half-open | a probe fails or is slow | open, for a longer break |
 //! | half-open | all slots are taken and the lease has run out | open, for a longer break |
 //! | any | `force_open` | forced open |
-//! | any | another mode, or a reset | closed |
+//! | any | another mode, the end of a mode, or a reset | closed |
 //!
-//! Every change of phase or mode begins a new *generation*. A ticket carries the generation it was
-//! issued in; a result of an older one is counted and moves nothing.
+//! One word, [`Word`], says what holds. A change is one compare-and-exchange of it, so it has one
+//! maker; it begins a new *generation*. A ticket carries the word it was issued under, and a result
+//! of an older generation is counted and moves nothing. All else that belongs to a period carries
+//! its generation as a tag and is empty for every other one. The maker of a change enters it in the
+//! [`Journal`]; see `docs/design/breaker.md` for why this is sound.
 
 mod control;
-mod judge;
+mod journal;
 mod overdue;
+mod results;
 mod rules;
-mod tally;
+mod view;
+pub(crate) mod word;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+
+use crate::clock::TimeSource;
 use crate::config::BreakerConfig;
-use crate::event::{Cause, EventKind, EventLog};
-use crate::outcome::Outcome;
+use crate::event::{Cause, Identity};
 use crate::state::{Mode, State};
-use crate::window::{Mark, Sliding, Totals};
-use overdue::Overdue;
-use rules::{Breaks, Rules};
-pub(crate) use tally::Tally;
+use crate::sync::{AtomicU64, Mutex, Ordering, lock, update};
+use crate::window::{REFRESH, Sliding, Totals, Windows};
+pub(crate) use journal::Observer;
+use journal::{Also, Entry, Journal};
+use overdue::{CellName, Overdue};
+use rules::{NO_LIMIT, Settings, random, slow_after};
+use word::{Dated, Phase, Slots, Word, nanos};
 
 /// The admission of one call.
 #[derive(Debug)]
 pub(crate) struct Ticket {
-    generation: u64,
-    serial: u64,
-    admitted_at: Duration,
+    word: Word,
+    /// When it was admitted; [`NO_LIMIT`] while no speed is judged.
+    began: u64,
+    /// Where it is counted among the calls under way that may become overdue.
+    cell: Option<CellName>,
 }
 
 /// A refused call.
@@ -59,307 +73,562 @@ pub(crate) enum ProbePlan {
     Probe(Ticket),
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Phase {
-    Closed,
-    Open {
-        until: Duration,
-        /// The dependency itself asked for this break.
-        hinted: bool,
-    },
-    HalfOpen {
-        in_flight: u32,
-        succeeded: u32,
-        /// Only meaningful while all slots are taken.
-        lease_until: Duration,
-    },
-    /// Exactly when the mode is [`Mode::ForcedOpen`].
-    Forced,
+#[derive(Debug)]
+pub(crate) struct Engine {
+    control: AtomicU64,
+    /// Copy of the limit of slow calls, for the hot path.
+    slow_after: AtomicU64,
+    streak: AtomicU64,
+    windows: Windows,
+    clock: TimeSource,
+    /// The clock's time when the breaker was built: the zero of all times in here.
+    origin: u64,
+    /// There once slow calls have been judged.
+    overdue: OnceLock<Box<Overdue>>,
+    settings: ArcSwap<Settings>,
+    of: Arc<Identity>,
+    seed: u64,
+    /// The end of the break that generations of this parity are: an even one's stays readable while
+    /// the next one's is written.
+    break_ends: [AtomicU64; 2],
+    /// The same for manual modes, by the parity of their serial number (the word's level).
+    mode_ends: [AtomicU64; 2],
+    /// Until when the dependency asked to be left alone, in a failure of the tagged generation.
+    wish: AtomicU64,
+    slots: AtomicU64,
+    /// When a probe last took a slot, or tried to.
+    last_probe: AtomicU64,
+    /// The latest time a change was made at.
+    latest: AtomicU64,
+    failures: AtomicU64,
+    neutral: AtomicU64,
+    slow: AtomicU64,
+    late: AtomicU64,
+    /// One operator at a time; holds the serial number of the last manual mode.
+    operator: Mutex<u32>,
+    journal: Mutex<Journal>,
 }
 
 impl Phase {
     fn state(self) -> State {
         match self {
-            Phase::Closed => State::Closed,
-            Phase::Open { .. } | Phase::Forced => State::Open,
-            Phase::HalfOpen { .. } => State::HalfOpen,
+            Phase::Open | Phase::OpenAsked | Phase::ForcedOpen => State::Open,
+            Phase::HalfOpen => State::HalfOpen,
+            _ => State::Closed,
         }
     }
 
-    const fn half_open() -> Self {
-        Phase::HalfOpen {
-            in_flight: 0,
-            succeeded: 0,
-            lease_until: Duration::ZERO,
+    fn mode(self) -> Mode {
+        match self {
+            Phase::ForcedOpen => Mode::ForcedOpen,
+            Phase::Disabled | Phase::SwitchedOff => Mode::Disabled,
+            Phase::MetricsOnly => Mode::MetricsOnly,
+            _ => Mode::Automatic,
         }
+    }
+
+    /// Are calls in it judged by the trip rules?
+    fn is_judged(self) -> bool {
+        matches!(self, Phase::Closed | Phase::Ramp | Phase::MetricsOnly)
     }
 }
 
-#[derive(Debug)]
-pub(crate) struct Engine {
-    config: BreakerConfig,
-    rules: Rules,
-    /// Manual modes other than forced open imply [`Phase::Closed`].
-    mode: Mode,
-    why: Option<String>,
-    phase: Phase,
-    generation: u64,
-    window: Sliding,
-    consecutive: u32,
-    /// Until when the dependency asked to be left alone, in a failure of this generation.
-    hint_until: Duration,
-    breaks: Breaks,
-    overdue: Overdue,
-    next_serial: u64,
-    /// The latest time seen.
-    last: Duration,
-    tally: Tally,
-    log: EventLog,
+/// A change about to be made: what it leads to, and what the books will say of it.
+struct Change {
+    to: Phase,
+    /// Another window than before.
+    window: Option<usize>,
+    level: u32,
+    cause: Cause,
+    totals: Totals,
+    at: u64,
+    break_for: Option<Duration>,
+    also: Also,
+}
+
+impl Change {
+    fn new(to: Phase, level: u32, cause: Cause, at: u64) -> Self {
+        Self {
+            to,
+            window: None,
+            level,
+            cause,
+            totals: Totals::default(),
+            at,
+            break_for: None,
+            also: Also::Nothing,
+        }
+    }
 }
 
 impl Engine {
-    /// A closed circuit at `now`; `config` has been validated.
-    pub(crate) fn new(config: BreakerConfig, seed: u64, now: Duration, log: EventLog) -> Self {
-        Self {
-            rules: Rules::new(&config),
-            mode: Mode::Automatic,
-            why: None,
-            phase: Phase::Closed,
-            generation: 0,
-            window: Sliding::new(config.window),
-            consecutive: 0,
-            hint_until: Duration::ZERO,
-            breaks: Breaks::new(seed),
-            overdue: Overdue::default(),
-            next_serial: 0,
-            last: now,
-            tally: Tally::new(now),
-            log,
-            config,
-        }
-    }
-
-    pub(crate) fn log(&mut self) -> &mut EventLog {
-        &mut self.log
-    }
-
-    pub(crate) fn log_ref(&self) -> &EventLog {
-        &self.log
-    }
-
-    pub(crate) fn tally(&self) -> &Tally {
-        &self.tally
-    }
-
-    pub(crate) fn tally_mut(&mut self) -> &mut Tally {
-        &mut self.tally
-    }
-
-    pub(crate) fn config(&self) -> &BreakerConfig {
-        &self.config
-    }
-
-    pub(crate) fn mode(&self) -> Mode {
-        self.mode
-    }
-
-    pub(crate) fn why(&self) -> Option<&str> {
-        self.why.as_deref()
-    }
-
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    pub(crate) fn consecutive_failures(&self) -> u32 {
-        self.consecutive
-    }
-
-    pub(crate) fn state(&self) -> State {
-        self.phase.state()
-    }
-
-    /// What the window holds, as of the last [`Engine::advance`].
-    pub(crate) fn window_totals(&mut self) -> Totals {
-        self.window.totals(self.last)
-    }
-
-    /// Time until the break ends, as of the last [`Engine::advance`].
-    pub(crate) fn retry_after(&self) -> Option<Duration> {
-        match self.phase {
-            Phase::Open { until, .. } => Some(until.saturating_sub(self.last)),
-            _ => None,
-        }
-    }
-
-    /// Brings the circuit up to `now` and answers the time that counts.
-    ///
-    /// A clock that steps back, or a caller that read it before waiting for the lock, gets the
-    /// latest time seen. Terminates: a half-open period begins without probes, so it cannot expire
-    /// in the same call.
-    pub(crate) fn advance(&mut self, now: Duration) -> Duration {
-        let now = now.max(self.last);
-        self.last = now;
-        loop {
-            match self.phase {
-                Phase::Open { until, .. } if now >= until => {
-                    self.shift(
-                        Phase::half_open(),
-                        Cause::BreakOver,
-                        Totals::default(),
-                        until,
-                    );
-                }
-                // Fewer probes than needed have succeeded, so with no slot free some are under way.
-                Phase::HalfOpen {
-                    in_flight,
-                    succeeded,
-                    lease_until,
-                } if self.slots(in_flight, succeeded) == 0 && now >= lease_until => {
-                    let probes = Totals {
-                        calls: u64::from(succeeded),
-                        ..Totals::default()
-                    };
-                    self.open(Cause::LeaseExpired, probes, lease_until);
-                }
-                Phase::Closed => {
-                    self.judge_overdue(now);
-                    break;
-                }
-                _ => break,
-            }
-        }
-        now
-    }
-
-    /// Admits or refuses a call.
-    pub(crate) fn admit(&mut self, now: Duration) -> Result<Ticket, Refusal> {
-        let now = self.advance(now);
-        match self.phase {
-            Phase::Closed => {}
-            Phase::HalfOpen {
-                in_flight,
-                succeeded,
-                ..
-            } if self.slots(in_flight, succeeded) > 0 => {
-                self.phase = Phase::HalfOpen {
-                    in_flight: in_flight + 1,
-                    succeeded,
-                    lease_until: now.saturating_add(self.config.half_open_lease),
-                };
-            }
-            _ => {
-                self.tally.calls.blocked += 1;
-                return Err(Refusal {
-                    state: self.state(),
-                    retry_after: self.retry_after(),
-                });
-            }
-        }
-        let ticket = Ticket {
-            generation: self.generation,
-            serial: self.next_serial,
-            admitted_at: now,
+    /// A closed circuit; `config` has been validated. Switched off, it lets all pass for ever.
+    pub(crate) fn new(
+        of: Arc<Identity>,
+        config: BreakerConfig,
+        clock: TimeSource,
+        seed: u64,
+        enabled: bool,
+    ) -> Self {
+        let origin = clock.nanos();
+        let phase = if enabled {
+            Phase::Closed
+        } else {
+            Phase::SwitchedOff
         };
-        self.next_serial += 1;
-        self.tally.in_flight += 1;
-        if self.rules.judges_speed() && matches!(self.phase, Phase::Closed) {
-            self.overdue.begin(ticket.serial, now);
-        }
-        Ok(ticket)
+        let zero = || AtomicU64::new(0);
+        let engine = Self {
+            control: AtomicU64::new(Word::new(phase, 0, 0, 0).bits()),
+            slow_after: AtomicU64::new(slow_after(&config)),
+            streak: zero(),
+            windows: Windows::new(config.window),
+            clock,
+            origin,
+            overdue: OnceLock::new(),
+            of: Arc::clone(&of),
+            seed,
+            // Of no generation that a break or a wish could have.
+            break_ends: [zero(), zero()],
+            mode_ends: [zero(), zero()],
+            wish: AtomicU64::new(Dated::new(u64::MAX, Some(0)).bits()),
+            slots: AtomicU64::new(Slots::none(u64::MAX).bits()),
+            last_probe: zero(),
+            latest: zero(),
+            failures: zero(),
+            neutral: zero(),
+            slow: zero(),
+            late: zero(),
+            operator: Mutex::new(0),
+            journal: Mutex::new(Journal::new(of, Duration::from_nanos(origin))),
+            settings: ArcSwap::from_pointee(Settings::new(config)),
+        };
+        engine.prepare_overdue();
+        engine
     }
 
-    /// Takes the result of an admitted call.
+    pub(crate) fn identity(&self) -> &Arc<Identity> {
+        &self.of
+    }
+
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.word().phase() != Phase::SwitchedOff
+    }
+
+    /// Admits or refuses a call. `None`: admitted, and its result is of no interest.
+    #[inline]
+    pub(crate) fn admit(&self) -> Result<Option<Ticket>, Refusal> {
+        let word = self.word();
+        if word.is_closed() {
+            let limit = self.slow_after.load(Ordering::Relaxed);
+            if limit == NO_LIMIT {
+                return Ok(Some(self.admit_untimed(word)));
+            }
+            if let Some(ticket) = self.admit_timed(word, limit) {
+                return Ok(Some(ticket));
+            }
+        }
+        self.admit_slowly()
+    }
+
+    #[inline]
+    fn admit_untimed(&self, word: Word) -> Ticket {
+        self.window(word).admitted();
+        Ticket {
+            word,
+            began: NO_LIMIT,
+            cell: None,
+        }
+    }
+
+    /// `None` when calls under way must be looked at first, or a change came between.
+    #[inline]
+    fn admit_timed(&self, word: Word, limit: u64) -> Option<Ticket> {
+        let overdue = self.overdue.get()?;
+        let now = self.now();
+        if overdue.is_due(now) {
+            return None;
+        }
+        let cell = overdue.begin(word.generation(), now, limit)?;
+        self.window(word).admitted();
+        Some(Ticket {
+            word,
+            began: now,
+            cell: Some(cell),
+        })
+    }
+
+    #[cold]
+    fn admit_slowly(&self) -> Result<Option<Ticket>, Refusal> {
+        loop {
+            let (word, now) = self.look();
+            match word.phase() {
+                Phase::SwitchedOff => return Ok(None),
+                Phase::Closed | Phase::Ramp | Phase::Disabled | Phase::MetricsOnly => {
+                    return Ok(Some(self.admit_judged(word, now)));
+                }
+                Phase::HalfOpen => match self.take_slot(word, now) {
+                    Slot::Taken(ticket) => return Ok(Some(ticket)),
+                    Slot::Full => return Err(self.refuse(word, None)),
+                    Slot::Moved => {}
+                },
+                Phase::Open | Phase::OpenAsked | Phase::ForcedOpen => {
+                    if let Ok(left) = self.time_left(word, now) {
+                        return Err(self.refuse(word, left));
+                    }
+                }
+            }
+        }
+    }
+
+    fn admit_judged(&self, word: Word, now: u64) -> Ticket {
+        let limit = self.slow_after.load(Ordering::Relaxed);
+        if limit == NO_LIMIT || word.phase() == Phase::Disabled {
+            return self.admit_untimed(word);
+        }
+        let overdue = self.overdue.get();
+        let cell = overdue.and_then(|overdue| overdue.begin(word.generation(), now, limit));
+        self.window(word).admitted();
+        Ticket {
+            word,
+            began: now,
+            cell,
+        }
+    }
+
+    fn refuse(&self, word: Word, retry_after: Option<Duration>) -> Refusal {
+        self.window(word).refused();
+        Refusal {
+            state: word.phase().state(),
+            retry_after,
+        }
+    }
+
+    fn take_slot(&self, word: Word, now: u64) -> Slot {
+        let generation = word.generation();
+        let probes = self.settings.load().probes();
+        let mut full = false;
+        let taken = update(&self.slots, |seen| {
+            let seen = Slots::from_bits(seen);
+            let seen = if seen.is_of(generation) {
+                seen
+            } else if seen.is_newer_than(generation) {
+                return None;
+            } else {
+                Slots::none(generation)
+            };
+            full = seen.taken() >= probes;
+            if full {
+                return None;
+            }
+            // Before the slot is taken, so that whoever finds none left finds this date as well;
+            // else it could take an earlier probe's lease for over.
+            self.last_probe.fetch_max(now, Ordering::AcqRel);
+            Some(seen.begin().bits())
+        });
+        if taken.is_none() {
+            return if full { Slot::Full } else { Slot::Moved };
+        }
+        self.window(word).admitted();
+        let limit = self.slow_after.load(Ordering::Relaxed);
+        Slot::Taken(Ticket {
+            word,
+            began: if limit == NO_LIMIT { NO_LIMIT } else { now },
+            cell: None,
+        })
+    }
+
+    /// Brings the circuit up to the present, and answers what holds and when that is.
     ///
-    /// `elapsed` is measured from the admission; `hint` is the dependency's wish to be left alone.
-    #[expect(clippy::needless_pass_by_value, reason = "a ticket is settled once")]
-    pub(crate) fn settle(
-        &mut self,
-        ticket: Ticket,
-        outcome: Outcome,
-        hint: Option<Duration>,
-        now: Duration,
-    ) {
-        // Before the circuit is brought up to date: this call is no longer under way.
-        self.overdue.end(ticket.serial);
-        let now = self.advance(now);
-        let slow = outcome != Outcome::Neutral
-            && self.rules.is_slow(now.saturating_sub(ticket.admitted_at));
-        self.tally.settled(outcome, slow);
-        if ticket.generation != self.generation {
-            self.tally.calls.late += 1;
+    /// Whoever looks may make a change that was due, dated when it was. Terminates: every turn of
+    /// the loop, somebody has begun a generation, and a half-open period begins without probes, so
+    /// it cannot expire at the same moment.
+    pub(crate) fn look(&self) -> (Word, u64) {
+        loop {
+            let word = self.word();
+            // After the word: then no change that holds is dated later than the time we act at.
+            let now = self.now();
+            let moved = match word.phase() {
+                Phase::Closed | Phase::Ramp => self.look_at_speed(word, now),
+                Phase::MetricsOnly => self.look_at_mode(word, now) || self.look_at_speed(word, now),
+                Phase::Open | Phase::OpenAsked => self.look_at_break(word, now),
+                Phase::HalfOpen => self.look_at_probes(word, now),
+                Phase::ForcedOpen | Phase::Disabled => self.look_at_mode(word, now),
+                Phase::SwitchedOff => false,
+            };
+            if !moved {
+                return (word, now);
+            }
+        }
+    }
+
+    /// Each of these answers true when the word has moved on, by its own doing or another's.
+    fn look_at_break(&self, word: Word, now: u64) -> bool {
+        match self.end_of(word) {
+            Err(Moved) => true,
+            Ok(Some(end)) if now >= end => {
+                let change = Change::new(Phase::HalfOpen, word.level(), Cause::BreakOver, end);
+                self.shift(word, change);
+                true
+            }
+            Ok(_) => false,
+        }
+    }
+
+    fn look_at_mode(&self, word: Word, now: u64) -> bool {
+        match self.end_of(word) {
+            Err(Moved) => true,
+            Ok(Some(end)) if now >= end => {
+                self.end_mode(word, end);
+                true
+            }
+            Ok(_) => false,
+        }
+    }
+
+    fn look_at_probes(&self, word: Word, now: u64) -> bool {
+        let slots = Slots::from_bits(self.slots.load(Ordering::Acquire));
+        if !slots.is_of(word.generation()) {
+            return slots.is_newer_than(word.generation());
+        }
+        let settings = self.settings.load();
+        let probes = Totals {
+            calls: u64::from(slots.succeeded()),
+            ..Totals::default()
+        };
+        if slots.succeeded() >= settings.probes() {
+            // Whoever counted the last success is about to do the same.
+            self.close(word, probes, now);
+            return true;
+        }
+        // Fewer probes than needed have succeeded, so with no slot free some are under way.
+        if slots.taken() >= settings.probes() {
+            let end = self
+                .last_probe
+                .load(Ordering::Acquire)
+                .saturating_add(settings.lease());
+            if now >= end {
+                self.open(word, Cause::LeaseExpired, probes, end);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn look_at_speed(&self, word: Word, now: u64) -> bool {
+        let limit = self.slow_after.load(Ordering::Relaxed);
+        let Some(overdue) = self.overdue.get() else {
+            return false;
+        };
+        if limit == NO_LIMIT || !overdue.is_due(now) {
+            return false;
+        }
+        // Only a call that has become overdue may trip, as only a call that ended badly may.
+        overdue
+            .look(word.generation(), now, limit)
+            .is_some_and(|calls| self.judge_speed(word, calls, now))
+    }
+
+    /// When the break or the mode of `word` ends; `Ok(None)`: not by itself.
+    fn end_of(&self, word: Word) -> Result<Option<u64>, Moved> {
+        let generation = word.generation();
+        if word.phase().mode() == Mode::Automatic {
+            let end = self.break_ends[parity(generation)].load(Ordering::Acquire);
+            // Written before the word that needs it, and again only after that word has gone.
+            let end = Dated::from_bits(end);
+            return if end.is_of(generation) {
+                Ok(end.nanos())
+            } else {
+                Err(Moved)
+            };
+        }
+        let end = self.mode_ends[parity(word.level().into())].load(Ordering::Acquire);
+        // The operation that could have overwritten it comes two modes later.
+        if self.word() == word {
+            Ok(Dated::from_bits(end).nanos())
+        } else {
+            Err(Moved)
+        }
+    }
+
+    /// Fixes the end of the break that `generation` will be, and answers it. The first to fix it
+    /// wins: all that try to open the same circuit at once agree on the length.
+    fn fix_break_end(&self, generation: u64, end: u64) -> Option<u64> {
+        let cell = &self.break_ends[parity(generation)];
+        let fixed = update(cell, |seen| {
+            let seen = Dated::from_bits(seen);
+            let free = !seen.is_of(generation) && !seen.is_newer_than(generation);
+            free.then(|| Dated::new(generation, Some(end)).bits())
+        });
+        let fixed = fixed.map_or_else(|| cell.load(Ordering::Acquire), |(_, fixed)| fixed);
+        Dated::from_bits(fixed).nanos()
+    }
+
+    fn time_left(&self, word: Word, now: u64) -> Result<Option<Duration>, Moved> {
+        let end = self.end_of(word)?;
+        Ok(end.map(|end| Duration::from_nanos(end.saturating_sub(now))))
+    }
+
+    /// Ends a half-open period well.
+    fn close(&self, word: Word, probes: Totals, at: u64) -> bool {
+        let change = Change::new(Phase::Closed, 0, Cause::ProbesSucceeded, at);
+        self.shift(
+            word,
+            Change {
+                totals: probes,
+                ..change
+            },
+        )
+    }
+
+    /// Begins a break.
+    fn open(&self, word: Word, cause: Cause, totals: Totals, at: u64) -> bool {
+        let generation = word.generation().wrapping_add(1);
+        let wish = Dated::from_bits(self.wish.load(Ordering::Acquire));
+        let asked = if wish.is_of(word.generation()) {
+            wish.nanos()
+        } else {
+            None
+        };
+        let asked = asked
+            .filter(|until| *until > at)
+            .map(|until| Duration::from_nanos(until - at));
+        let length =
+            self.settings
+                .load()
+                .break_length(word.level(), asked, random(self.seed, generation));
+        let end = self.fix_break_end(generation, at.saturating_add(nanos(length)));
+        let phase = if asked.is_some() {
+            Phase::OpenAsked
+        } else {
+            Phase::Open
+        };
+        let change = Change::new(phase, word.level() + 1, cause, at);
+        self.shift(
+            word,
+            Change {
+                totals,
+                break_for: end.map(|end| Duration::from_nanos(end.saturating_sub(at))),
+                ..change
+            },
+        )
+    }
+
+    /// Makes the change, unless another has come first: then nothing happens, and false. Delivers
+    /// the events that wait, so it must not be called under a lock.
+    fn shift(&self, from: Word, change: Change) -> bool {
+        let made = self.shift_quietly(from, change);
+        if made {
+            self.deliver();
+        }
+        made
+    }
+
+    /// [`Engine::shift`] without delivery. The one place where a generation begins.
+    fn shift_quietly(&self, from: Word, change: Change) -> bool {
+        let mut seen = from;
+        let next = loop {
+            let generation = seen.generation().wrapping_add(1);
+            let window = change.window.unwrap_or(seen.window());
+            let next = Word::new(change.to, window, change.level, generation);
+            // Release: what the new period needs (the end of a break) is written. Acquire: the
+            // entry below comes after that of the period before.
+            match self.control.compare_exchange(
+                seen.bits(),
+                next.bits(),
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => break next,
+                Err(now) => {
+                    let now = Word::from_bits(now);
+                    // Within a period only the shape of the window changes.
+                    if !now.same_period(from) {
+                        return false;
+                    }
+                    seen = now;
+                }
+            }
+        };
+        self.latest.fetch_max(change.at, Ordering::AcqRel);
+        if next.generation() % REFRESH == 0 {
+            self.windows.refresh(next.generation());
+        }
+        let entry = Entry {
+            from: from.phase().state(),
+            to: next.phase().state(),
+            cause: change.cause,
+            totals: change.totals,
+            at: self.date(change.at),
+            break_for: change.break_for,
+            also: change.also,
+        };
+        lock(&self.journal).enter(next.generation(), entry);
+        true
+    }
+
+    /// Delivers waiting events until none is left, unless another thread is at it.
+    fn deliver(&self) {
+        if !lock(&self.journal).log.claim() {
             return;
         }
-        let failed = match outcome {
-            Outcome::Success => false,
-            Outcome::Failure => true,
-            Outcome::Neutral => {
-                self.give_slot_back();
-                return;
+        loop {
+            let (event, observers) = {
+                let mut journal = lock(&self.journal);
+                let Some(event) = journal.log.next() else {
+                    return;
+                };
+                (event, journal.observers())
+            };
+            for observer in observers.iter() {
+                // A panic must not end delivery for ever, nor abort a drop during unwinding.
+                if catch_unwind(AssertUnwindSafe(|| observer(&event))).is_err() {
+                    lock(&self.journal).observer_panics += 1;
+                }
             }
-        };
-        if let (true, Some(hint)) = (failed, hint) {
-            self.hint_until = self.hint_until.max(now.saturating_add(hint));
-        }
-        let mark = Mark { failed, slow };
-        match self.phase {
-            Phase::Closed if self.mode == Mode::Disabled => {}
-            Phase::Closed => self.judge(mark, now),
-            Phase::HalfOpen {
-                in_flight,
-                succeeded,
-                lease_until,
-            } => self.judge_probe(mark, in_flight, succeeded, lease_until, now),
-            // No ticket carries the generation of a phase that admits nothing.
-            Phase::Open { .. } | Phase::Forced => {}
         }
     }
 
-    /// Free probe slots. Successes keep theirs: no more probes are sent than are needed.
-    fn slots(&self, in_flight: u32, succeeded: u32) -> u32 {
-        self.config
-            .success_threshold
-            .saturating_sub(in_flight.saturating_add(succeeded))
+    #[inline]
+    fn word(&self) -> Word {
+        // Acquire: whoever sees a period sees what its beginning wrote before.
+        Word::from_bits(self.control.load(Ordering::Acquire))
     }
 
-    fn give_slot_back(&mut self) {
-        if let Phase::HalfOpen { in_flight, .. } = &mut self.phase {
-            *in_flight -= 1;
-        }
+    #[inline]
+    fn window(&self, word: Word) -> &Sliding {
+        self.windows.get(word.window())
     }
 
-    /// Moves to `phase` and begins a new generation; the one place where the phase changes kind.
-    fn shift(&mut self, phase: Phase, cause: Cause, totals: Totals, at: Duration) {
-        let from = self.state();
-        let to = phase.state();
-        self.phase = phase;
-        self.generation += 1;
-        self.forget();
-        if to == State::Closed {
-            self.breaks.start_over();
-        }
-        if from != to {
-            self.tally.moved(from, to, cause, at);
-            let break_for = match phase {
-                Phase::Open { until, .. } => Some(until.saturating_sub(at)),
-                _ => None,
-            };
-            let kind = EventKind::Transition {
-                from,
-                to,
-                cause,
-                totals,
-                break_for,
-            };
-            self.log.push(at, self.generation, kind);
-        }
+    /// The time since the breaker was built. A clock that steps back finds it standing still at the
+    /// latest change.
+    #[inline]
+    fn now(&self) -> u64 {
+        let now = self.clock.nanos().saturating_sub(self.origin);
+        now.max(self.latest.load(Ordering::Relaxed))
     }
 
-    /// Forgets what the present period has seen.
-    fn forget(&mut self) {
-        self.window.clear();
-        self.consecutive = 0;
-        self.hint_until = Duration::ZERO;
-        self.overdue.clear();
+    /// That time on the breaker's clock.
+    fn date(&self, time: u64) -> Duration {
+        Duration::from_nanos(self.origin.saturating_add(time))
     }
+
+    /// Calls under way are counted by age from the first time that slow calls are judged.
+    fn prepare_overdue(&self) {
+        if self.settings.load().config.slow_call.is_some() {
+            self.overdue.get_or_init(|| Box::new(Overdue::new()));
+        }
+    }
+}
+
+/// The word has moved on: look again.
+struct Moved;
+
+enum Slot {
+    Taken(Ticket),
+    Full,
+    Moved,
+}
+
+fn parity(number: u64) -> usize {
+    (number & 1) as usize
 }

@@ -1,56 +1,306 @@
 //! Calls under way that have already taken too long: evidence of a hung dependency before any
 //! result arrives.
+//!
+//! Calls are counted by when they began, in steps of an eighth to a quarter of the limit, in a ring
+//! of cells that reaches back more than twice the limit. A cell also knows the latest beginning it
+//! counts: when that one is overdue, all of the cell are. So a call is found overdue at the latest a
+//! quarter of the limit after it is, and never before; alone in its cell, exactly then. What is
+//! still counted in a cell when its time comes round again moves to the *veterans*.
+//!
+//! ```text
+//! cell        tag:16 | scale:6 | step:18 | calls:24
+//! veterans    tag:32 | calls:32 (a difference; may be negative for a moment)
+//! ```
+//!
+//! The name of the cell (all but the calls) travels with the call. When the call ends and its cell
+//! still has that name, it is taken out there; else it has become a veteran. The exchange of the
+//! cell's word decides which, so no call is taken out twice or forgotten.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::num::NonZeroU64;
 
-/// The calls under way of the present generation, while slow calls are judged.
-///
-/// Bounded by the callers: one entry for each call under way.
-#[derive(Debug, Default)]
+use crate::engine::word::{newer, tag};
+use crate::sync::{AtomicU64, Ordering, update};
+
+const CELLS: usize = 16;
+
+const CALLS_BITS: u32 = 24;
+const CALLS: u64 = (1 << CALLS_BITS) - 1;
+const STEP_BITS: u32 = 18;
+const STEP: u64 = (1 << STEP_BITS) - 1;
+const SCALE_BITS: u32 = 6;
+const SCALE_AT: u32 = CALLS_BITS + STEP_BITS;
+const TAG_AT: u32 = SCALE_AT + SCALE_BITS;
+const CELL_TAG: u32 = 64 - TAG_AT;
+
+const VETERANS: u32 = 32;
+
+/// Where a call under way is counted: its cell's name, and one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CellName(NonZeroU64);
+
+#[derive(Debug)]
 pub(crate) struct Overdue {
-    /// Serial and start of calls not yet overdue. Serials and starts grow together.
-    pending: BTreeMap<u64, Duration>,
-    late: BTreeMap<u64, Duration>,
+    cells: [Cell; CELLS],
+    veterans: AtomicU64,
+    /// The latest beginning among those that became veterans.
+    veterans_began: AtomicU64,
+    /// When somebody must look again. Never further away than the limit, so that a call admitted
+    /// while somebody looks is not overdue before the next look.
+    next_look: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Cell {
+    word: AtomicU64,
+    /// The latest beginning counted here; it only grows.
+    began: AtomicU64,
 }
 
 impl Overdue {
-    pub(crate) fn begin(&mut self, serial: u64, at: Duration) {
-        self.pending.insert(serial, at);
-    }
-
-    /// Takes a finished call out, if it is here at all.
-    pub(crate) fn end(&mut self, serial: u64) {
-        if self.pending.remove(&serial).is_none() {
-            self.late.remove(&serial);
+    pub(crate) fn new() -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            cells: std::array::from_fn(|_| Cell {
+                word: zero(),
+                began: zero(),
+            }),
+            veterans: zero(),
+            veterans_began: zero(),
+            next_look: zero(),
         }
     }
 
-    /// Finds the calls that became overdue by `now`; true when there are new ones.
-    pub(crate) fn advance(&mut self, longest: Duration, now: Duration) -> bool {
-        let before = self.late.len();
-        while let Some(first) = self.pending.first_entry() {
-            if now.saturating_sub(*first.get()) < longest {
-                break;
+    /// Counts a call of `generation` that begins now; `None` when a later one has begun.
+    #[inline]
+    pub(crate) fn begin(&self, generation: u64, now: u64, limit: u64) -> Option<CellName> {
+        let scale = scale(limit);
+        let name = name(generation, scale, now >> scale);
+        let cell = &self.cells[place(name)];
+        let began = cell.began.load(Ordering::Acquire);
+        // Before the count, so that nobody sees the call with too early a beginning.
+        if began < now {
+            cell.began.fetch_max(now, Ordering::AcqRel);
+        }
+        let own = tag::<CELL_TAG>(generation);
+        let (seen, _) = update(&cell.word, |seen| {
+            if seen & !CALLS == name {
+                // Sixteen million calls in one cell: it counts no more rather than overflow.
+                (seen & CALLS < CALLS).then(|| seen + 1)
+            } else if newer::<CELL_TAG>(seen >> TAG_AT, own) {
+                None
+            } else {
+                Some(name | 1)
             }
-            let (serial, start) = first.remove_entry();
-            self.late.insert(serial, start);
+        })?;
+        if seen & !CALLS != name && seen >> TAG_AT == own && seen & CALLS > 0 {
+            self.retire(generation, seen, began, now);
         }
-        self.late.len() > before
+        NonZeroU64::new(name | 1).map(CellName)
     }
 
-    /// Number of calls under way that are overdue, as of the last [`Overdue::advance`].
-    pub(crate) fn count(&self) -> u64 {
-        self.late.len() as u64
+    /// Takes a call that has ended out, if its generation is the present one.
+    #[inline]
+    pub(crate) fn end(&self, generation: u64, name: CellName) {
+        let name = name.0.get() & !CALLS;
+        let here = update(&self.cells[place(name)].word, |seen| {
+            (seen & !CALLS == name && seen & CALLS > 0).then(|| seen - 1)
+        });
+        if here.is_none() {
+            self.add_veterans(generation, u64::MAX);
+        }
     }
 
-    /// Forgets who is overdue, because the limit changes; the next [`Overdue::advance`] decides.
-    pub(crate) fn reconsider(&mut self) {
-        self.pending.append(&mut self.late);
+    /// True when it is time for [`Overdue::look`].
+    #[inline]
+    pub(crate) fn is_due(&self, now: u64) -> bool {
+        now >= self.next_look.load(Ordering::Acquire)
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.pending.clear();
-        self.late.clear();
+    /// The calls of `generation` that are overdue, if some have become so since the last look; for
+    /// one thread of those that come at the same time.
+    pub(crate) fn look(&self, generation: u64, now: u64, limit: u64) -> Option<u64> {
+        let due = self.next_look.load(Ordering::Acquire);
+        if now < due {
+            return None;
+        }
+        let mut next = now.saturating_add(limit);
+        let mut new = false;
+        for (calls, end) in self.groups(generation, limit) {
+            if calls > 0 && end > now {
+                next = next.min(end);
+            }
+            // What was overdue at the last look lies before the time it set for this one.
+            new |= calls > 0 && end <= now && end >= due;
+        }
+        let ours = self
+            .next_look
+            .compare_exchange(due, next, Ordering::AcqRel, Ordering::Acquire);
+        (ours.is_ok() && new).then(|| self.count(generation, now, limit))
+    }
+
+    /// The calls of `generation` that are overdue at `now`.
+    pub(crate) fn count(&self, generation: u64, now: u64, limit: u64) -> u64 {
+        let overdue = self
+            .groups(generation, limit)
+            .filter(|(_, end)| *end <= now);
+        // A veteran that has left before it was counted in is negative for a moment.
+        overdue
+            .map(|(calls, _)| calls)
+            .sum::<i64>()
+            .max(0)
+            .unsigned_abs()
+    }
+
+    /// The limit has changed: the next look decides anew about everybody.
+    pub(crate) fn reconsider(&self) {
+        self.next_look.store(0, Ordering::Release);
+    }
+
+    /// Calls that become overdue together, and when.
+    fn groups(&self, generation: u64, limit: u64) -> impl Iterator<Item = (i64, u64)> {
+        let own = tag::<CELL_TAG>(generation);
+        let cells = self.cells.iter().map(move |cell| {
+            let word = cell.word.load(Ordering::Acquire);
+            let calls = if word >> TAG_AT == own {
+                word & CALLS
+            } else {
+                0
+            };
+            (calls.cast_signed(), cell.began.load(Ordering::Acquire))
+        });
+        let veterans = self.veterans.load(Ordering::Acquire);
+        let left = if veterans >> VETERANS == tag::<VETERANS>(generation) {
+            i64::from(low(veterans).cast_signed())
+        } else {
+            0
+        };
+        let veterans = (left, self.veterans_began.load(Ordering::Acquire));
+        cells
+            .chain([veterans])
+            .map(move |(calls, began)| (calls, began.saturating_add(limit)))
+    }
+
+    /// The cell's time has come round while calls are still counted in it, by the name in `seen`.
+    #[cold]
+    fn retire(&self, generation: u64, seen: u64, began: u64, now: u64) {
+        // `began` may already be of the new lap; the end of the old step is a bound as well.
+        let scale = seen >> SCALE_AT & ((1 << SCALE_BITS) - 1);
+        let step = seen >> CALLS_BITS & STEP;
+        let laps_ago = (now >> scale).wrapping_sub(step) & STEP;
+        let step_end = (now >> scale)
+            .saturating_sub(laps_ago)
+            .saturating_add(1)
+            .saturating_mul(1 << scale);
+        let began = began.min(step_end);
+        self.veterans_began.fetch_max(began, Ordering::AcqRel);
+        self.add_veterans(generation, seen & CALLS);
+    }
+
+    fn add_veterans(&self, generation: u64, difference: u64) {
+        let own = tag::<VETERANS>(generation);
+        let _: Option<(u64, u64)> = update(&self.veterans, |seen| {
+            let theirs = seen >> VETERANS;
+            if newer::<VETERANS>(theirs, own) {
+                return None;
+            }
+            let calls = if theirs == own { low(seen) } else { 0 };
+            Some(own << VETERANS | u64::from(calls.wrapping_add(low(difference))))
+        });
+    }
+}
+
+/// The length of a step is two to the power of this: an eighth to a quarter of the limit.
+fn scale(limit: u64) -> u32 {
+    (limit / 4).max(1).ilog2()
+}
+
+fn name(generation: u64, scale: u32, step: u64) -> u64 {
+    tag::<CELL_TAG>(generation) << TAG_AT
+        | u64::from(scale) << SCALE_AT
+        | (step & STEP) << CALLS_BITS
+}
+
+fn place(name: u64) -> usize {
+    (name >> CALLS_BITS) as usize % CELLS
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the lower half is what is wanted"
+)]
+const fn low(word: u64) -> u32 {
+    word as u32
+}
+
+#[cfg(all(test, not(fusebox_loom)))]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Against a list of all calls under way: never more than are overdue, and all of those that
+        /// have been for a quarter of the limit.
+        #[test]
+        fn between_the_list_and_the_list_of_a_quarter_later(
+            limit in 4_u64..5_000,
+            steps in prop::collection::vec((0_u8..10, 0_u64..400, any::<prop::sample::Index>()), 1..400),
+        ) {
+            let overdue = Overdue::new();
+            let mut under_way: Vec<(u64, CellName)> = Vec::new();
+            let mut now = 0;
+            for (what, by, which) in steps {
+                match what {
+                    0..=4 => under_way.push((now, overdue.begin(3, now, limit).expect("present"))),
+                    5..=6 if !under_way.is_empty() => {
+                        let (_, name) = under_way.remove(which.index(under_way.len()));
+                        overdue.end(3, name);
+                    }
+                    7 => now += by * limit / 50,
+                    _ => now += by * limit / 2_000,
+                }
+                let longer = |than: u64| under_way.iter().filter(|(began, _)| now - began >= than).count() as u64;
+                let counted = overdue.count(3, now, limit);
+                prop_assert!(counted <= longer(limit), "{} of {}", counted, longer(limit));
+                prop_assert!(counted >= longer(limit + limit.div_ceil(4) + 1), "{}", counted);
+                prop_assert_eq!(overdue.count(4, now, limit), 0, "of another generation");
+            }
+            for (_, name) in under_way.drain(..) {
+                overdue.end(3, name);
+            }
+            prop_assert_eq!(overdue.count(3, u64::MAX, limit), 0, "nobody is left behind");
+        }
+    }
+
+    #[test]
+    fn calls_that_began_together_are_overdue_together_and_told_once() {
+        let overdue = Overdue::new();
+        assert_eq!(overdue.look(0, 0, 1_000), None);
+        for _ in 0..5 {
+            overdue.begin(0, 7, 1_000);
+        }
+        assert!(!overdue.is_due(999) && overdue.is_due(1_000));
+        assert_eq!(overdue.look(0, 1_000, 1_000), None);
+        assert_eq!(overdue.look(0, 1_006, 1_000), None);
+        assert_eq!(overdue.look(0, 1_007, 1_000), Some(5));
+        assert_eq!(overdue.look(0, 3_000, 1_000), None, "nothing new");
+        overdue.reconsider();
+        assert_eq!(overdue.look(0, 4_000, 5_000), None);
+        assert_eq!(overdue.look(0, 5_007, 5_000), Some(5));
+    }
+
+    #[test]
+    fn a_new_generation_starts_with_nobody_and_the_old_ones_disturb_it_not() {
+        let overdue = Overdue::new();
+        let old = overdue.begin(1, 5, 100).expect("present");
+        let new = overdue.begin(2, 5, 100).expect("present");
+        assert_eq!(overdue.begin(1, 5, 100), None, "too late to be counted");
+        assert_eq!(overdue.count(2, 200, 100), 1);
+        overdue.end(1, old);
+        assert_eq!(overdue.count(2, 200, 100), 1);
+        overdue.end(2, new);
+        assert_eq!(overdue.count(2, 200, 100), 0);
     }
 }

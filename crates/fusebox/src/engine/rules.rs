@@ -2,86 +2,64 @@
 
 use std::time::Duration;
 
+use super::word::nanos;
 use crate::backoff::{Backoff, unit};
-use crate::config::{BreakerConfig, SlowCall, TripRule, basis_points};
+use crate::config::{BreakerConfig, TripRule, basis_points};
 use crate::window::Totals;
 
-/// The trip rules of a configuration, rates in basis points so that comparisons are exact.
+/// The settings in force, with what the rules need of them made ready.
 #[derive(Debug)]
-pub(crate) struct Rules {
-    rule: TripRule,
-    failure_threshold: u32,
+pub(crate) struct Settings {
+    pub(crate) config: BreakerConfig,
+    /// Rates in basis points, so that comparisons are exact.
     failure_points: u64,
-    slow: Option<(SlowCall, u64)>,
+    slow_points: u64,
+    lease: u64,
 }
 
-impl Rules {
-    pub(crate) fn new(config: &BreakerConfig) -> Self {
+impl Settings {
+    pub(crate) fn new(config: BreakerConfig) -> Self {
         Self {
-            rule: config.trip_rule,
-            failure_threshold: config.failure_threshold,
             failure_points: basis_points(config.failure_rate),
-            slow: config.slow_call.map(|slow| (slow, basis_points(slow.rate))),
+            slow_points: config.slow_call.map_or(0, |slow| basis_points(slow.rate)),
+            lease: nanos(config.half_open_lease),
+            config,
         }
     }
 
-    pub(crate) fn judges_speed(&self) -> bool {
-        self.slow.is_some()
+    /// How long the probes may hold all slots, in nanoseconds.
+    pub(crate) fn lease(&self) -> u64 {
+        self.lease
     }
 
-    /// How long a call may take before it is slow.
-    pub(crate) fn slow_after(&self) -> Option<Duration> {
-        self.slow.map(|(slow, _)| slow.longer_than)
-    }
-
-    pub(crate) fn is_slow(&self, elapsed: Duration) -> bool {
-        self.slow_after().is_some_and(|longest| elapsed >= longest)
+    /// Probes that must succeed, and the most that are under way at once.
+    pub(crate) fn probes(&self) -> u32 {
+        self.config.success_threshold
     }
 
     pub(crate) fn too_many_failures(&self, totals: Totals, consecutive: u32) -> bool {
-        match self.rule {
+        let least = self.config.failure_threshold;
+        match self.config.trip_rule {
             TripRule::Rate => {
-                totals.failures >= u64::from(self.failure_threshold)
+                totals.failures >= u64::from(least)
                     && reaches(totals.failures, totals.calls, self.failure_points)
             }
-            TripRule::Consecutive => consecutive >= self.failure_threshold,
+            TripRule::Consecutive => consecutive >= least,
         }
     }
 
     pub(crate) fn too_many_slow(&self, totals: Totals) -> bool {
-        self.slow.is_some_and(|(slow, points)| {
-            totals.slow >= u64::from(slow.minimum) && reaches(totals.slow, totals.calls, points)
+        self.config.slow_call.is_some_and(|slow| {
+            totals.slow >= u64::from(slow.minimum)
+                && reaches(totals.slow, totals.calls, self.slow_points)
         })
     }
-}
 
-/// Is `part` at least `points` ten-thousandths of `whole`?
-fn reaches(part: u64, whole: u64, points: u64) -> bool {
-    u128::from(part) * 10_000 >= u128::from(whole) * u128::from(points)
-}
-
-/// The lengths of successive breaks: growing, jittered, and bowing to the dependency's wish.
-#[derive(Debug)]
-pub(crate) struct Breaks {
-    /// Breaks since the circuit was last closed.
-    taken: u32,
-    random: u64,
-}
-
-impl Breaks {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self {
-            taken: 0,
-            random: seed,
-        }
-    }
-
-    /// The next break. A `hint` of the dependency wins over the growing break: at least as long as
-    /// asked (jitter only adds), at least `first_break`, at most `retry_after_cap`.
-    pub(crate) fn next(&mut self, config: &BreakerConfig, hint: Option<Duration>) -> Duration {
-        let random = self.random();
-        let attempt = self.taken;
-        self.taken = self.taken.saturating_add(1);
+    /// The break that follows `taken` others since the circuit was last closed. A `hint` of the
+    /// dependency wins over the growing break: at least as long as asked (jitter only adds), at
+    /// least `first_break`, at most `retry_after_cap`.
+    pub(crate) fn break_length(&self, taken: u32, hint: Option<Duration>, random: f64) -> Duration {
+        let config = &self.config;
         match hint {
             Some(wish) => {
                 let extra = wish
@@ -97,28 +75,39 @@ impl Breaks {
                 factor: 2.0,
                 jitter: config.break_jitter,
             }
-            .delay(attempt, random),
+            .delay(taken, random),
         }
     }
+}
 
-    /// The circuit closed: the next break is a first one.
-    pub(crate) fn start_over(&mut self) {
-        self.taken = 0;
-    }
+/// The limit of slow calls in nanoseconds, for the hot path; no call takes as long as none allows.
+pub(crate) const NO_LIMIT: u64 = u64::MAX;
 
-    /// A number from 0 up to 1 (`SplitMix64`: spreads replicas, keeps no secrets).
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "53 bits fit the mantissa exactly"
-    )]
-    fn random(&mut self) -> f64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        (z >> 11) as f64 / (1_u64 << 53) as f64
-    }
+pub(crate) fn slow_after(config: &BreakerConfig) -> u64 {
+    let limit = |slow: crate::config::SlowCall| nanos(slow.longer_than).min(NO_LIMIT - 1);
+    config.slow_call.map_or(NO_LIMIT, limit)
+}
+
+/// A number from 0 up to 1, the same for the same breaker and generation, so that no state is kept
+/// and threads that compute it twice agree (`SplitMix64`: spreads replicas, keeps no secrets).
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "53 bits fit the mantissa exactly"
+)]
+pub(crate) fn random(seed: u64, generation: u64) -> f64 {
+    let step = generation
+        .wrapping_add(1)
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut z = seed.wrapping_add(step);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^= z >> 31;
+    (z >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// Is `part` at least `points` ten-thousandths of `whole`?
+fn reaches(part: u64, whole: u64, points: u64) -> bool {
+    u128::from(part) * 10_000 >= u128::from(whole) * u128::from(points)
 }
 
 #[cfg(test)]
@@ -135,39 +124,46 @@ mod tests {
 
     #[test]
     fn random_numbers_fill_the_unit_interval() {
-        let mut breaks = Breaks::new(7);
-        let drawn: Vec<f64> = (0..1_000).map(|_| breaks.random()).collect();
-        assert!(drawn.iter().all(|x| (0.0..1.0).contains(x)));
-        let low = drawn.iter().filter(|x| **x < 0.5).count();
-        assert!((400..600).contains(&low), "{low}");
+        for drawn in [
+            (0..1_000).map(|n| random(7, n)).collect::<Vec<_>>(),
+            (0..1_000).map(|n| random(n, 1)).collect(),
+        ] {
+            assert!(drawn.iter().all(|x| (0.0..1.0).contains(x)));
+            let low = drawn.iter().filter(|x| **x < 0.5).count();
+            assert!((400..600).contains(&low), "{low}");
+        }
+        assert_eq!(random(3, 9).to_bits(), random(3, 9).to_bits());
     }
 
     #[test]
-    fn breaks_grow_to_the_cap_and_start_over() {
-        let config = BreakerConfig::new().with_break_jitter(0.0);
-        let mut breaks = Breaks::new(1);
-        let mut next = || breaks.next(&config, None).as_secs();
-        let lengths: Vec<u64> = (0..8).map(|_| next()).collect();
+    fn breaks_grow_to_the_cap() {
+        let settings = Settings::new(BreakerConfig::new().with_break_jitter(0.0));
+        let length = |taken| settings.break_length(taken, None, 0.3).as_secs();
+        let lengths: Vec<u64> = (0..8).map(length).collect();
         assert_eq!(lengths, [1, 2, 4, 8, 16, 32, 60, 60]);
-        breaks.start_over();
-        assert_eq!(breaks.next(&config, None).as_secs(), 1);
     }
 
     #[test]
     fn a_wish_is_heeded_between_first_break_and_cap() {
-        let config = BreakerConfig::new();
-        let mut breaks = Breaks::new(1);
-        for _ in 0..100 {
-            let length = breaks.next(&config, Some(Duration::from_secs(90)));
+        let settings = Settings::new(BreakerConfig::new());
+        for generation in 0..100 {
+            let wish = Some(Duration::from_secs(90));
+            let length = settings.break_length(0, wish, random(1, generation));
             assert!(length >= Duration::from_secs(90) && length <= Duration::from_secs(108));
         }
-        assert_eq!(
-            breaks.next(&config, Some(Duration::MAX)),
-            Duration::from_mins(5)
-        );
-        assert_eq!(
-            breaks.next(&config, Some(Duration::from_millis(3))),
-            Duration::from_secs(1)
-        );
+        let length = |wish| settings.break_length(0, Some(wish), 0.5);
+        assert_eq!(length(Duration::MAX), Duration::from_mins(5));
+        assert_eq!(length(Duration::from_millis(3)), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn no_limit_is_longer_than_any_limit() {
+        assert_eq!(slow_after(&BreakerConfig::new()), NO_LIMIT);
+        let slow = crate::SlowCall {
+            longer_than: Duration::MAX,
+            rate: 1.0,
+            minimum: 1,
+        };
+        assert!(slow_after(&BreakerConfig::new().with_slow_call(slow)) < NO_LIMIT);
     }
 }

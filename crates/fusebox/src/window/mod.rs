@@ -1,13 +1,17 @@
 //! Sliding windows: exact totals over the last N calls or over the last stretch of time.
 
 mod count;
+mod lanes;
 mod time;
 
-use std::time::Duration;
+use std::sync::OnceLock;
 
 use crate::config::Window;
-use count::CountWindow;
-use time::TimeWindow;
+use crate::engine::word::{WINDOWS, nanos};
+use crate::sync::Ordering;
+pub(crate) use count::{CountWindow, MOST_CALLS, REFRESH};
+pub(crate) use lanes::Lane;
+pub(crate) use time::TimeWindow;
 
 /// What a window holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -27,33 +31,36 @@ pub(crate) struct Mark {
     pub(crate) slow: bool,
 }
 
+#[cfg(test)]
 impl Totals {
-    fn add(&mut self, mark: Mark) {
+    pub(crate) fn add(&mut self, mark: Mark) {
         self.calls += 1;
         self.failures += u64::from(mark.failed);
         self.slow += u64::from(mark.slow);
     }
-
-    fn remove(&mut self, other: Totals) {
-        self.calls -= other.calls;
-        self.failures -= other.failures;
-        self.slow -= other.slow;
-    }
 }
 
-impl From<Mark> for Totals {
-    fn from(mark: Mark) -> Self {
-        let mut one = Totals::default();
-        one.add(mark);
-        one
-    }
-}
-
-/// The window of one breaker.
+/// The window of one breaker, with the lanes that count what comes and goes.
 #[derive(Debug)]
 pub(crate) enum Sliding {
     Count(CountWindow),
     Time(TimeWindow),
+}
+
+/// What the lanes have counted over the breaker's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Passed {
+    pub(crate) admitted: u64,
+    pub(crate) refused: u64,
+    pub(crate) successes: u64,
+}
+
+impl Passed {
+    pub(crate) fn add(&mut self, other: Passed) {
+        self.admitted += other.admitted;
+        self.refused += other.refused;
+        self.successes += other.successes;
+    }
 }
 
 impl Sliding {
@@ -61,31 +68,165 @@ impl Sliding {
     pub(crate) fn new(shape: Window) -> Self {
         match shape {
             Window::Count(calls) => Sliding::Count(CountWindow::new(calls)),
-            Window::Time { length, buckets } => Sliding::Time(TimeWindow::new(length, buckets)),
+            Window::Time { length, buckets } => {
+                Sliding::Time(TimeWindow::new(nanos(length), buckets))
+            }
         }
     }
 
-    /// Takes one call in. `now` never goes back from one use to the next.
-    pub(crate) fn record(&mut self, mark: Mark, now: Duration) {
+    #[inline]
+    pub(crate) fn lane(&self) -> Lane {
         match self {
-            Sliding::Count(window) => window.record(mark),
-            Sliding::Time(window) => window.record(mark, now),
+            Sliding::Count(window) => Lane::of(&window.lanes),
+            Sliding::Time(window) => Lane::of(&window.lanes),
         }
     }
 
-    /// What the window holds at `now`.
-    pub(crate) fn totals(&mut self, now: Duration) -> Totals {
+    #[inline]
+    pub(crate) fn admitted(&self) {
+        let lane = self.lane();
         match self {
-            Sliding::Count(window) => window.totals(),
-            Sliding::Time(window) => window.totals(now),
+            Sliding::Count(window) => lane.add(&window.lanes[lane.index()].admitted),
+            Sliding::Time(window) => lane.add(&window.lanes[lane.index()].admitted),
         }
     }
 
-    /// Forgets everything.
-    pub(crate) fn clear(&mut self) {
+    pub(crate) fn refused(&self) {
+        let lane = self.lane();
         match self {
-            Sliding::Count(window) => window.clear(),
-            Sliding::Time(window) => window.clear(),
+            Sliding::Count(window) => lane.add(&window.lanes[lane.index()].refused),
+            Sliding::Time(window) => lane.add(&window.lanes[lane.index()].refused),
         }
+    }
+
+    /// Takes a quick success in; see [`CountWindow::succeed`].
+    #[inline]
+    pub(crate) fn succeed(&self, generation: u64, now: u64) -> bool {
+        match self {
+            Sliding::Count(window) => window.succeed(generation),
+            Sliding::Time(window) => window.succeed(window.lane(), generation, now),
+        }
+    }
+
+    /// Counts a success over the breaker's life, and only that.
+    #[inline]
+    pub(crate) fn succeeded(&self) {
+        let lane = self.lane();
+        match self {
+            Sliding::Count(window) => lane.add(&window.lanes[lane.index()].successes),
+            Sliding::Time(window) => lane.add(&window.lanes[lane.index()].successes),
+        }
+    }
+
+    /// Takes one call of `generation` in, and answers the totals; `None` when it is too late.
+    pub(crate) fn record(&self, generation: u64, mark: Mark, now: u64) -> Option<Totals> {
+        match self {
+            Sliding::Count(window) => window.record(generation, mark),
+            Sliding::Time(window) => window.record(self.lane(), generation, mark, now),
+        }
+    }
+
+    /// What the window holds of `generation` at `now`.
+    pub(crate) fn totals(&self, generation: u64, now: u64) -> Totals {
+        match self {
+            Sliding::Count(window) => window.totals(generation),
+            Sliding::Time(window) => window.totals(generation, now),
+        }
+    }
+
+    pub(crate) fn passed(&self) -> Passed {
+        // Admissions last: who is counted as ended was counted as admitted before.
+        let sum = |count: &dyn Fn(usize) -> u64, lanes: usize| {
+            (0..lanes).map(count).fold(0, u64::wrapping_add)
+        };
+        match self {
+            Sliding::Count(window) => {
+                let lanes = &window.lanes;
+                Passed {
+                    successes: sum(&|i| lanes[i].successes.load(Ordering::Acquire), lanes.len()),
+                    refused: sum(&|i| lanes[i].refused.load(Ordering::Relaxed), lanes.len()),
+                    admitted: sum(&|i| lanes[i].admitted.load(Ordering::Relaxed), lanes.len()),
+                }
+            }
+            Sliding::Time(window) => {
+                let lanes = &window.lanes;
+                Passed {
+                    successes: sum(&|i| lanes[i].successes.load(Ordering::Acquire), lanes.len()),
+                    refused: sum(&|i| lanes[i].refused.load(Ordering::Relaxed), lanes.len()),
+                    admitted: sum(&|i| lanes[i].admitted.load(Ordering::Relaxed), lanes.len()),
+                }
+            }
+        }
+    }
+}
+
+/// All windows a breaker has had, by shape. The control word says which is in use.
+///
+/// None is ever thrown away, since somebody may still be writing into it; a shape that comes back
+/// finds its old window, whose content is of an earlier generation and so counts as none.
+#[derive(Debug)]
+pub(crate) struct Windows {
+    shape: Window,
+    window: Sliding,
+    next: OnceLock<Box<Windows>>,
+}
+
+impl Windows {
+    pub(crate) fn new(shape: Window) -> Self {
+        Self {
+            shape,
+            window: Sliding::new(shape),
+            next: OnceLock::new(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, index: usize) -> &Sliding {
+        if index == 0 {
+            return &self.window;
+        }
+        self.later(index)
+    }
+
+    #[cold]
+    fn later(&self, index: usize) -> &Sliding {
+        let found = self.iter().nth(index);
+        // The control word names only windows that were there before it did.
+        &found.unwrap_or(self).window
+    }
+
+    /// The number of the window of that shape, made now if need be; `None` when there are too many.
+    /// For one thread at a time.
+    pub(crate) fn of_shape(&self, shape: Window) -> Option<usize> {
+        let mut last = self;
+        for (index, entry) in self.iter().enumerate() {
+            if entry.shape == shape {
+                return Some(index);
+            }
+            last = entry;
+        }
+        let index = self.iter().count();
+        if index == WINDOWS {
+            return None;
+        }
+        last.next.get_or_init(|| Box::new(Windows::new(shape)));
+        Some(index)
+    }
+
+    /// See [`CountWindow::refresh`].
+    pub(crate) fn refresh(&self, generation: u64) {
+        for entry in self.iter() {
+            if let Sliding::Count(window) = &entry.window {
+                window.refresh(generation);
+            }
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Windows> {
+        std::iter::successors(Some(self), |entry| entry.next.get().map(|next| &**next))
+    }
+
+    pub(crate) fn window(&self) -> &Sliding {
+        &self.window
     }
 }

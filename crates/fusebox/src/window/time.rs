@@ -1,72 +1,318 @@
-//! The calls of the last stretch of time: a ring of buckets and their running sum.
+//! The calls of the last stretch of time, without a lock: striped running counts, and what they were
+//! when each bucket began.
 //!
-//! Time is cut into buckets of equal length, counted from the clock's origin. The window is the
+//! Time is cut into buckets of equal length, counted from the breaker's beginning. The window is the
 //! bucket of the present moment and the `buckets - 1` before it, so it reaches back by its length
 //! less at most one bucket.
+//!
+//! A success adds one to a count in the thread's own lane and is done. The first call of a bucket
+//! also writes a *milestone*: the sums as the bucket began. What the window holds is the present sums
+//! less those of the oldest milestone inside it. Counts start from zero in each generation (they
+//! carry its tag), so a new period sweeps nothing, and a result of an old one has nowhere to go.
+//!
+//! ```text
+//! count       tag:32 | calls:32        of a lane; wraps within its field, differences stay right
+//! present     tag:24 | bucket:40       the newest bucket with a milestone
+//! ```
+//!
+//! While threads write, a call that ends as its bucket does may be counted to the next one. At rest
+//! the totals are exact (`agrees_with_a_queue_of_dated_calls`).
 
-use std::time::Duration;
-
+use super::lanes::{Lane, owned_lanes};
 use super::{Mark, Totals};
+use crate::engine::word::{newer, tag};
+use crate::sync::{AtomicU64, Ordering, fence, update};
+
+const COUNT_TAG: u32 = 32;
+const COUNT: u64 = (1 << 32) - 1;
+
+const PRESENT_TAG: u32 = 24;
+const BUCKET_BITS: u32 = 40;
+/// The last bucket there is, 34 years of milliseconds away; time stands still in it.
+const LAST_BUCKET: u64 = (1 << BUCKET_BITS) - 3;
+
+/// Of milestones: nothing yet, and being written. No bucket has these names.
+const EMPTY: u64 = u64::MAX;
+const WRITING: u64 = u64::MAX - 1;
 
 #[derive(Debug)]
 pub(crate) struct TimeWindow {
-    ring: Box<[Totals]>,
-    bucket_nanos: u128,
-    /// Number, from the clock's origin, of the newest bucket in the ring.
-    newest: u128,
-    /// Always the sum over the ring.
-    sum: Totals,
+    /// When the present bucket ends, in nanoseconds.
+    edge: AtomicU64,
+    present: AtomicU64,
+    bucket_nanos: u64,
+    buckets: u64,
+    /// The shared lane, then those of threads.
+    pub(super) lanes: Box<[TimeLane]>,
+    /// One more than buckets: the oldest is still there while the newest is written.
+    milestones: Box<[Milestone]>,
+}
+
+/// A cache line of its own.
+#[derive(Debug)]
+#[repr(align(64))]
+pub(crate) struct TimeLane {
+    pub(super) admitted: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) successes: AtomicU64,
+    calls: AtomicU64,
+    failures: AtomicU64,
+    slow: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Milestone {
+    /// Of which bucket and generation, as in `present`.
+    name: AtomicU64,
+    calls: AtomicU64,
+    /// Failures in the upper half, slow calls in the lower.
+    others: AtomicU64,
+}
+
+/// Sums over the lanes, each within 32 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Sums {
+    calls: u64,
+    failures: u64,
+    slow: u64,
 }
 
 impl TimeWindow {
-    pub(crate) fn new(length: Duration, buckets: u32) -> Self {
+    pub(crate) fn new(length: u64, buckets: u32) -> Self {
+        let buckets = u64::from(buckets.max(1));
+        let zero = || AtomicU64::new(0);
         Self {
-            ring: vec![Totals::default(); buckets as usize].into_boxed_slice(),
-            bucket_nanos: (length.as_nanos() / u128::from(buckets)).max(1),
-            newest: 0,
-            sum: Totals::default(),
+            edge: zero(),
+            present: AtomicU64::new(present(u64::MAX, 0)),
+            bucket_nanos: (length / buckets).max(1),
+            buckets,
+            lanes: (0..=owned_lanes())
+                .map(|_| TimeLane {
+                    admitted: zero(),
+                    refused: zero(),
+                    successes: zero(),
+                    calls: zero(),
+                    failures: zero(),
+                    slow: zero(),
+                })
+                .collect(),
+            milestones: (0..=buckets)
+                .map(|_| Milestone {
+                    name: AtomicU64::new(EMPTY),
+                    calls: zero(),
+                    others: zero(),
+                })
+                .collect(),
         }
     }
 
-    pub(crate) fn record(&mut self, mark: Mark, now: Duration) {
-        self.roll(now);
-        let slot = self.slot(self.newest);
-        self.ring[slot].add(mark);
-        self.sum.add(mark);
-    }
-
-    pub(crate) fn totals(&mut self, now: Duration) -> Totals {
-        self.roll(now);
-        self.sum
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.ring.fill(Totals::default());
-        self.sum = Totals::default();
-    }
-
-    /// Forgets the buckets that have left the window by `now`.
-    fn roll(&mut self, now: Duration) {
-        let bucket = now.as_nanos() / self.bucket_nanos;
-        let steps = bucket.saturating_sub(self.newest);
-        if steps >= self.ring.len() as u128 {
-            self.clear();
-        } else {
-            for passed in 1..=steps {
-                let slot = self.slot(self.newest + passed);
-                let old = std::mem::take(&mut self.ring[slot]);
-                self.sum.remove(old);
-            }
+    /// Takes one call of `generation` in, and answers the totals; `None` when a later generation
+    /// has begun on this lane.
+    pub(crate) fn record(
+        &self,
+        lane: Lane,
+        generation: u64,
+        mark: Mark,
+        now: u64,
+    ) -> Option<Totals> {
+        self.turn(generation, now);
+        let cells = &self.lanes[lane.index()];
+        let counted = |cell| lane.change(cell, |seen| one_more(seen, generation));
+        // Calls first, and read last, so that no sum holds more failures than calls.
+        if !counted(&cells.calls) {
+            return None;
         }
-        self.newest = self.newest.max(bucket);
+        if mark.failed {
+            counted(&cells.failures);
+        }
+        if mark.slow {
+            counted(&cells.slow);
+        }
+        // Of two threads that both worsen the rate, one must see both: our counts go out before
+        // we read theirs. It pairs with itself on the other thread.
+        fence(Ordering::SeqCst);
+        Some(self.totals(generation, now))
     }
 
-    fn slot(&self, bucket: u128) -> usize {
-        (bucket % self.ring.len() as u128) as usize
+    /// [`TimeWindow::record`] of a quick success, which needs no totals: it worsens nothing.
+    /// Counts it over the breaker's life as well. False when a later generation has begun.
+    #[inline]
+    pub(crate) fn succeed(&self, lane: Lane, generation: u64, now: u64) -> bool {
+        let cells = &self.lanes[lane.index()];
+        lane.add(&cells.successes);
+        let cell = &cells.calls;
+        let mut begun = true;
+        // A lane without this generation's tag may be the first of all to hear of it.
+        let fits = cell.load(Ordering::Relaxed) >> COUNT_TAG == tag::<COUNT_TAG>(generation);
+        if !fits || now >= self.edge.load(Ordering::Acquire) {
+            begun = self.turn(generation, now);
+        }
+        begun && lane.change(cell, |seen| one_more(seen, generation))
+    }
+
+    #[inline]
+    pub(crate) fn lane(&self) -> Lane {
+        Lane::of(&self.lanes)
+    }
+
+    /// What the window holds of `generation` at `now`.
+    pub(crate) fn totals(&self, generation: u64, now: u64) -> Totals {
+        let newest = self.present.load(Ordering::Acquire);
+        let mut bucket = self.bucket(now);
+        if newest >> BUCKET_BITS == tag::<PRESENT_TAG>(generation) {
+            // A clock that steps back finds time standing still.
+            bucket = bucket.max(newest & ((1 << BUCKET_BITS) - 1));
+        }
+        let oldest = (bucket + 1).saturating_sub(self.buckets);
+        let since = (oldest..=bucket).find_map(|bucket| self.milestone(generation, bucket));
+        // Without a milestone nothing has been recorded since the oldest bucket began.
+        let Some(since) = since else {
+            return Totals::default();
+        };
+        let sums = self.sums(generation);
+        let less = |now: u64, then: u64| now.wrapping_sub(then) & COUNT;
+        let calls = less(sums.calls, since.calls);
+        Totals {
+            calls,
+            failures: less(sums.failures, since.failures).min(calls),
+            slow: less(sums.slow, since.slow).min(calls),
+        }
+    }
+
+    /// Makes `now`'s bucket the present one; false when a later generation has begun.
+    #[cold]
+    fn turn(&self, generation: u64, now: u64) -> bool {
+        let bucket = self.bucket(now);
+        let name = present(generation, bucket);
+        // Before the exchange: what is counted meanwhile then belongs to the new bucket.
+        let mut sums = self.sums(generation);
+        let own = tag::<PRESENT_TAG>(generation);
+        let moved = update(&self.present, |seen| {
+            let theirs = seen >> BUCKET_BITS;
+            let later = if theirs == own {
+                name > seen
+            } else {
+                newer::<PRESENT_TAG>(own, theirs)
+            };
+            later.then_some(name)
+        });
+        let Some((before, _)) = moved else {
+            return !newer::<PRESENT_TAG>(self.present.load(Ordering::Relaxed) >> BUCKET_BITS, own);
+        };
+        if before >> BUCKET_BITS != own {
+            // A generation begins with nothing, whoever was quick enough to count already.
+            sums = Sums::default();
+        }
+        self.milestones[self.place(bucket)].write(name, sums);
+        let end = (bucket + 1).saturating_mul(self.bucket_nanos);
+        self.edge.fetch_max(end, Ordering::AcqRel);
+        true
+    }
+
+    fn bucket(&self, now: u64) -> u64 {
+        (now / self.bucket_nanos).min(LAST_BUCKET)
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "below the number of milestones"
+    )]
+    fn place(&self, bucket: u64) -> usize {
+        (bucket % self.milestones.len() as u64) as usize
+    }
+
+    fn milestone(&self, generation: u64, bucket: u64) -> Option<Sums> {
+        self.milestones[self.place(bucket)].read(present(generation, bucket))
+    }
+
+    fn sums(&self, generation: u64) -> Sums {
+        let own = tag::<COUNT_TAG>(generation);
+        let mut sums = Sums::default();
+        for lane in &self.lanes {
+            let of = |cell: &AtomicU64| {
+                let count = cell.load(Ordering::Acquire);
+                if count >> COUNT_TAG == own {
+                    count & COUNT
+                } else {
+                    0
+                }
+            };
+            sums.failures += of(&lane.failures);
+            sums.slow += of(&lane.slow);
+            sums.calls += of(&lane.calls);
+        }
+        Sums {
+            calls: sums.calls & COUNT,
+            failures: sums.failures & COUNT,
+            slow: sums.slow & COUNT,
+        }
     }
 }
 
-#[cfg(test)]
+impl Milestone {
+    /// Writes it, unless a later one is here or another writer has stalled in the middle: then this
+    /// bucket goes without, and its calls leave the window with the next one's.
+    fn write(&self, name: u64, sums: Sums) {
+        let seen = self.name.load(Ordering::Relaxed);
+        let theirs = seen >> BUCKET_BITS;
+        let own = name >> BUCKET_BITS;
+        let later = seen != EMPTY
+            && if theirs == own {
+                seen >= name
+            } else {
+                newer::<PRESENT_TAG>(theirs, own)
+            };
+        if seen == WRITING
+            || later
+            || self
+                .name
+                .compare_exchange(seen, WRITING, Ordering::Acquire, Ordering::Relaxed)
+                .is_err()
+        {
+            return;
+        }
+        // Readers of what follows see that it is being written.
+        fence(Ordering::Release);
+        self.calls.store(sums.calls, Ordering::Relaxed);
+        let others = sums.failures << 32 | sums.slow;
+        self.others.store(others, Ordering::Relaxed);
+        self.name.store(name, Ordering::Release);
+    }
+
+    fn read(&self, name: u64) -> Option<Sums> {
+        if self.name.load(Ordering::Acquire) != name {
+            return None;
+        }
+        let calls = self.calls.load(Ordering::Relaxed);
+        let others = self.others.load(Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        (self.name.load(Ordering::Relaxed) == name).then_some(Sums {
+            calls,
+            failures: others >> 32,
+            slow: others & COUNT,
+        })
+    }
+}
+
+fn present(generation: u64, bucket: u64) -> u64 {
+    tag::<PRESENT_TAG>(generation) << BUCKET_BITS | bucket
+}
+
+/// One call more of `generation`; `None` when the count is a later one's.
+#[inline]
+fn one_more(seen: u64, generation: u64) -> Option<u64> {
+    let own = tag::<COUNT_TAG>(generation);
+    let theirs = seen >> COUNT_TAG;
+    if theirs == own {
+        Some(theirs << COUNT_TAG | (seen + 1) & COUNT)
+    } else if newer::<COUNT_TAG>(theirs, own) {
+        None
+    } else {
+        Some(own << COUNT_TAG | 1)
+    }
+}
+
+#[cfg(all(test, not(fusebox_loom)))]
 mod tests {
     use std::collections::VecDeque;
 
@@ -74,53 +320,147 @@ mod tests {
 
     use super::*;
 
+    const MS: u64 = 1_000_000;
+
     proptest! {
         /// The oracle keeps every call with the number of its bucket and counts anew each time.
         #[test]
         fn agrees_with_a_queue_of_dated_calls(
             buckets in 1_u32..12,
             bucket_ms in 1_u64..50,
+            late in any::<bool>(),
+            wrapped in any::<bool>(),
             steps in prop::collection::vec((0_u64..120, any::<bool>(), any::<bool>(), 0_u8..100), 0..300),
         ) {
-            let bucket = Duration::from_millis(bucket_ms);
-            let mut window = TimeWindow::new(bucket * buckets, buckets);
-            let mut oracle: VecDeque<(u128, Mark)> = VecDeque::new();
-            let mut now = Duration::ZERO;
+            let bucket = bucket_ms * MS;
+            let window = TimeWindow::new(bucket * u64::from(buckets), buckets);
+            let mut generation = 0;
+            if late {
+                // To where the tags of counts come round.
+                while generation < (1 << COUNT_TAG) - 5 {
+                    generation = (generation + (1 << 22)).min((1 << COUNT_TAG) - 5);
+                    let all = Mark { failed: true, slow: true };
+                    window.record(Lane::SHARED, generation, all, 0);
+                    window.record(Lane::of(&window.lanes), generation, all, 0);
+                }
+                generation += 1;
+            }
+            if wrapped {
+                // Counts that are about to go round their field.
+                window.record(Lane::SHARED, generation, Mark::default(), 0);
+                let near = tag::<COUNT_TAG>(generation) << COUNT_TAG | (COUNT - 20);
+                for lane in &window.lanes {
+                    lane.calls.store(near, Ordering::Relaxed);
+                    lane.failures.store(near, Ordering::Relaxed);
+                }
+                let sums = window.sums(generation);
+                let others = sums.failures << 32;
+                window.milestones[0].calls.store(sums.calls, Ordering::Relaxed);
+                window.milestones[0].others.store(others, Ordering::Relaxed);
+            }
+            let mut oracle: VecDeque<(u64, Mark)> = VecDeque::new();
+            let mut now = 0;
             for (step, failed, slow, dice) in steps {
-                now += Duration::from_millis(step) / 3;
-                let number = now.as_nanos() / bucket.as_nanos();
+                now += step * MS / 3;
+                let number = now / bucket;
                 match dice {
-                    0 => { window.clear(); oracle.clear(); }
+                    0 => { generation += 1; oracle.clear(); }
                     1..40 => {}
                     _ => {
                         let mark = Mark { failed, slow };
-                        window.record(mark, now);
+                        let lane = if dice % 2 == 0 { Lane::SHARED } else { Lane::of(&window.lanes) };
+                        if mark == Mark::default() {
+                            window.succeed(lane, generation, now);
+                        } else {
+                            window.record(lane, generation, mark, now);
+                        }
                         oracle.push_back((number, mark));
                     }
                 }
-                oracle.retain(|(then, _)| then + u128::from(buckets) > number);
-                let expected = Totals {
-                    calls: oracle.len() as u64,
-                    failures: oracle.iter().filter(|(_, mark)| mark.failed).count() as u64,
-                    slow: oracle.iter().filter(|(_, mark)| mark.slow).count() as u64,
-                };
-                prop_assert_eq!(window.totals(now), expected);
+                oracle.retain(|(then, _)| then + u64::from(buckets) > number);
+                let mut expected = Totals::default();
+                for (_, mark) in &oracle {
+                    expected.add(*mark);
+                }
+                prop_assert_eq!(window.totals(generation, now), expected);
             }
         }
     }
 
     #[test]
     fn a_long_silence_empties_the_window_at_once() {
-        let mut window = TimeWindow::new(Duration::from_secs(10), 10);
-        window.record(
-            Mark {
-                failed: true,
-                slow: false,
-            },
-            Duration::from_secs(3),
-        );
-        assert_eq!(window.totals(Duration::from_millis(12_999)).failures, 1);
-        assert_eq!(window.totals(Duration::from_secs(13)), Totals::default());
-        assert_eq!(window.totals(Duration::MAX), Totals::default());
+        let window = TimeWindow::new(10_000 * MS, 10);
+        let failed = Mark {
+            failed: true,
+            slow: false,
+        };
+        window.record(Lane::SHARED, 0, failed, 3_000 * MS);
+        assert_eq!(window.totals(0, 12_999 * MS).failures, 1);
+        assert_eq!(window.totals(0, 13_000 * MS), Totals::default());
+        assert_eq!(window.totals(0, u64::MAX), Totals::default());
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_finds_time_standing_still() {
+        let window = TimeWindow::new(4 * MS, 4);
+        for now in [9 * MS, 2 * MS, 0] {
+            window.succeed(Lane::SHARED, 0, now);
+        }
+        assert_eq!(window.totals(0, 0).calls, 3);
+        assert_eq!(window.totals(0, 12 * MS).calls, 3);
+        assert_eq!(window.totals(0, 13 * MS).calls, 0);
+    }
+
+    #[test]
+    fn a_writer_of_an_earlier_generation_changes_nothing() {
+        let window = TimeWindow::new(10 * MS, 10);
+        let failed = Mark {
+            failed: true,
+            slow: true,
+        };
+        for lane in [Lane::SHARED, Lane::of(&window.lanes)] {
+            window.succeed(lane, 8, MS);
+            let before = window.totals(8, MS);
+            assert_eq!(window.record(lane, 7, failed, 2 * MS), None);
+            assert_eq!(window.totals(8, 2 * MS), before);
+            assert_eq!(window.totals(7, 2 * MS), Totals::default());
+        }
+    }
+
+    /// Threads on lanes of their own and on the shared one, over the edges of many buckets.
+    #[test]
+    fn at_rest_every_call_is_in_the_totals() {
+        const TURNS: u64 = 20_000;
+        let window = TimeWindow::new(1_000_000 * MS, 100);
+        std::thread::scope(|scope| {
+            for seed in 0..6_u64 {
+                let window = &window;
+                scope.spawn(move || {
+                    let lane = if seed < 2 {
+                        Lane::SHARED
+                    } else {
+                        Lane::of(&window.lanes)
+                    };
+                    for turn in 0..TURNS {
+                        let now = turn * 30 * MS;
+                        if turn % 10 == seed {
+                            window.record(
+                                lane,
+                                3,
+                                Mark {
+                                    failed: true,
+                                    slow: false,
+                                },
+                                now,
+                            );
+                        } else {
+                            window.succeed(lane, 3, now);
+                        }
+                    }
+                });
+            }
+        });
+        let totals = window.totals(3, TURNS * 30 * MS);
+        assert_eq!((totals.calls, totals.failures), (6 * TURNS, 6 * TURNS / 10));
     }
 }

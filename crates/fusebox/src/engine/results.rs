@@ -1,0 +1,264 @@
+//! What the result of a call means for the circuit: the trip rules applied, and the verdict on
+//! probes.
+
+use std::time::Duration;
+
+use super::rules::NO_LIMIT;
+use super::word::{Dated, Phase, Slots, Streak, Word, nanos};
+use super::{Also, Change, Engine, Ticket};
+use crate::config::TripRule;
+use crate::event::Cause;
+use crate::outcome::Outcome;
+use crate::sync::{Ordering, update};
+use crate::window::{Mark, Sliding, Totals};
+
+impl Engine {
+    /// Takes the result of an admitted call.
+    ///
+    /// `hint` is the dependency's wish to be left alone.
+    #[inline]
+    #[expect(clippy::needless_pass_by_value, reason = "a ticket is settled once")]
+    pub(crate) fn settle(&self, ticket: Ticket, outcome: Outcome, hint: Option<Duration>) {
+        if outcome == Outcome::Success && self.succeed_quickly(&ticket) {
+            return;
+        }
+        self.settle_slowly(&ticket, outcome, hint);
+    }
+
+    /// A success in the closed period it was admitted in, not slow, nothing else due: no lock, no
+    /// allocation, and no clock unless window or speed need one. False when it is not so simple;
+    /// then nothing has been done.
+    #[inline]
+    fn succeed_quickly(&self, ticket: &Ticket) -> bool {
+        let word = self.word();
+        if word != ticket.word || !word.is_closed() {
+            return false;
+        }
+        let generation = word.generation();
+        let window = self.window(word);
+        let in_time = if ticket.began == NO_LIMIT {
+            match window {
+                Sliding::Count(window) => window.succeed(generation),
+                Sliding::Time(window) => window.succeed(window.lane(), generation, self.now()),
+            }
+        } else {
+            let now = self.now();
+            let limit = self.slow_after.load(Ordering::Relaxed);
+            let Some(overdue) = self.overdue.get() else {
+                return false;
+            };
+            if now.saturating_sub(ticket.began) >= limit || overdue.is_due(now) {
+                return false;
+            }
+            if let Some(cell) = ticket.cell {
+                overdue.end(generation, cell);
+            }
+            window.succeed(generation, now)
+        };
+        if !in_time {
+            self.late.fetch_add(1, Ordering::Relaxed);
+        }
+        if !Streak::from_bits(self.streak.load(Ordering::Relaxed)).is_zero() {
+            self.end_streak(generation);
+        }
+        true
+    }
+
+    #[cold]
+    fn settle_slowly(&self, ticket: &Ticket, outcome: Outcome, hint: Option<Duration>) {
+        // Before the circuit is brought up to date: this call is no longer under way.
+        if let (Some(cell), Some(overdue)) = (ticket.cell, self.overdue.get()) {
+            overdue.end(ticket.word.generation(), cell);
+        }
+        let (word, now) = self.look();
+        self.latest.fetch_max(now, Ordering::AcqRel);
+        let limit = self.slow_after.load(Ordering::Relaxed);
+        let slow = outcome != Outcome::Neutral
+            && ticket.began != NO_LIMIT
+            && now.saturating_sub(ticket.began) >= limit;
+        self.count(word, outcome, slow);
+        if !word.same_period(ticket.word) {
+            self.late.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let failed = match outcome {
+            Outcome::Success => false,
+            Outcome::Failure => true,
+            Outcome::Neutral => {
+                if word.phase() == Phase::HalfOpen {
+                    self.give_slot_back(word);
+                }
+                return;
+            }
+        };
+        if let (true, Some(hint)) = (failed, hint) {
+            self.heed(word.generation(), now.saturating_add(nanos(hint)));
+        }
+        let mark = Mark { failed, slow };
+        if word.phase() == Phase::HalfOpen {
+            self.judge_probe(word, mark, now);
+        } else if word.phase().is_judged() {
+            self.judge(word, mark, now);
+        }
+    }
+
+    /// Counts an ended call, over the breaker's life.
+    fn count(&self, word: Word, outcome: Outcome, slow: bool) {
+        if slow {
+            self.slow.fetch_add(1, Ordering::Relaxed);
+        }
+        match outcome {
+            Outcome::Success => self.window(word).succeeded(),
+            Outcome::Failure => {
+                self.failures.fetch_add(1, Ordering::Release);
+            }
+            Outcome::Neutral => {
+                self.neutral.fetch_add(1, Ordering::Release);
+            }
+        }
+    }
+
+    fn judge(&self, word: Word, mark: Mark, now: u64) {
+        let generation = word.generation();
+        let Some(totals) = self.window(word).record(generation, mark, now) else {
+            // The circuit has moved on since we looked.
+            self.late.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        if !mark.failed {
+            self.end_streak(generation);
+            if mark.slow {
+                let overdue = self.overdue_now(generation, now);
+                self.judge_speed(word, overdue, now);
+            }
+            return;
+        }
+        // Only a call that made things worse may trip: never a success, though older successes
+        // may have left the window since the last failure.
+        let consecutive = self.prolong_streak(generation);
+        let settings = self.settings.load();
+        if settings.too_many_failures(totals, consecutive) {
+            let cause = match settings.config.trip_rule {
+                TripRule::Rate => Cause::FailureRate,
+                TripRule::Consecutive => Cause::ConsecutiveFailures,
+            };
+            self.trip(word, cause, totals, now);
+        } else if mark.slow {
+            let overdue = self.overdue_now(generation, now);
+            self.judge_speed(word, overdue, now);
+        }
+    }
+
+    fn overdue_now(&self, generation: u64, now: u64) -> u64 {
+        let limit = self.slow_after.load(Ordering::Relaxed);
+        let overdue = self.overdue.get();
+        overdue.map_or(0, |overdue| overdue.count(generation, now, limit))
+    }
+
+    /// Judges the share of slow calls, those still under way included; true when that changed the
+    /// circuit.
+    pub(super) fn judge_speed(&self, word: Word, overdue: u64, now: u64) -> bool {
+        let mut totals = self.window(word).totals(word.generation(), now);
+        totals.calls += overdue;
+        totals.slow += overdue;
+        self.settings.load().too_many_slow(totals)
+            && self.trip(word, Cause::SlowCallRate, totals, now)
+    }
+
+    fn trip(&self, word: Word, cause: Cause, totals: Totals, now: u64) -> bool {
+        if word.phase() != Phase::MetricsOnly {
+            return self.open(word, cause, totals, now);
+        }
+        // A new generation all the same: what has been told is not told twice.
+        let change = Change {
+            totals,
+            also: Also::WouldOpen,
+            ..Change::new(Phase::MetricsOnly, word.level(), cause, now)
+        };
+        self.shift(word, change)
+    }
+
+    fn judge_probe(&self, word: Word, mark: Mark, now: u64) {
+        let generation = word.generation();
+        let worked = !mark.failed && !mark.slow;
+        let seen = if worked {
+            update(&self.slots, |seen| {
+                let seen = Slots::from_bits(seen);
+                seen.is_of(generation).then(|| seen.succeed().bits())
+            })
+            .map(|(_, slots)| slots)
+        } else {
+            Some(self.slots.load(Ordering::Acquire))
+        };
+        let slots = seen
+            .map(Slots::from_bits)
+            .filter(|seen| seen.is_of(generation));
+        let Some(slots) = slots else {
+            self.late.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        let probes = Totals {
+            calls: u64::from(slots.succeeded()) + u64::from(!worked),
+            failures: u64::from(mark.failed),
+            slow: u64::from(mark.slow),
+        };
+        if mark.failed {
+            self.open(word, Cause::ProbeFailed, probes, now);
+        } else if mark.slow {
+            self.open(word, Cause::ProbeSlow, probes, now);
+        } else if slots.succeeded() >= self.settings.load().probes() {
+            self.close(word, probes, now);
+        }
+    }
+
+    /// Only in the slot's own generation; in another the slots are others'.
+    fn give_slot_back(&self, word: Word) {
+        let given = update(&self.slots, |seen| {
+            let seen = Slots::from_bits(seen);
+            seen.is_of(word.generation())
+                .then(|| seen.give_back().bits())
+        });
+        if given.is_none() {
+            self.late.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Remembers the longest wish of the period.
+    fn heed(&self, generation: u64, until: u64) {
+        let wish = Dated::new(generation, Some(until));
+        let _: Option<(u64, u64)> = update(&self.wish, |seen| {
+            let seen = Dated::from_bits(seen);
+            let longer = if seen.is_of(generation) {
+                seen.nanos() < wish.nanos()
+            } else {
+                !seen.is_newer_than(generation)
+            };
+            longer.then_some(wish.bits())
+        });
+    }
+
+    fn prolong_streak(&self, generation: u64) -> u32 {
+        let longer = update(&self.streak, |seen| {
+            let seen = Streak::from_bits(seen);
+            let failures = seen.of(generation).saturating_add(1);
+            (!seen.is_newer_than(generation)).then(|| Streak::new(generation, failures).bits())
+        });
+        longer.map_or(0, |(_, streak)| Streak::from_bits(streak).of(generation))
+    }
+
+    #[cold]
+    fn end_streak(&self, generation: u64) {
+        let _: Option<(u64, u64)> = update(&self.streak, |seen| {
+            let failures = Streak::from_bits(seen).of(generation);
+            (failures > 0).then(|| Streak::new(generation, 0).bits())
+        });
+    }
+
+    /// Keeps a streak over a change of settings that begins a generation.
+    pub(super) fn carry_streak(&self, from: u64, to: u64) {
+        let _: Option<(u64, u64)> = update(&self.streak, |seen| {
+            let failures = Streak::from_bits(seen).of(from);
+            (failures > 0).then(|| Streak::new(to, failures).bits())
+        });
+    }
+}
