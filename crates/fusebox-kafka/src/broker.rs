@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 
+use crate::classify;
 use crate::record::Record;
 
 /// The report on one record that was handed to the producer.
@@ -22,7 +23,7 @@ pub trait Broker: Send + Sync {
     ///
     /// # Errors
     /// When the producer did not take the record; then no report will come.
-    fn enqueue(&self, record: &Record) -> Result<Delivery, SendError>;
+    fn enqueue(&self, record: &Record, attempt: Attempt) -> Result<Delivery, SendError>;
 
     /// Asks the cluster for a sign of life.
     ///
@@ -50,6 +51,18 @@ pub trait Broker: Send + Sync {
     }
 }
 
+/// One try at a record: what may differ from try to try, and what must not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    /// The first try is 1; those of earlier processes count as far as they are known.
+    pub number: u32,
+    /// Whether an earlier try may have reached Kafka without our hearing of it.
+    pub maybe_duplicate: bool,
+    /// When the event was admitted, in milliseconds since the Unix epoch: the record's time in Kafka,
+    /// the same on every try.
+    pub admitted_at_ms: i64,
+}
+
 /// Where Kafka put a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delivered {
@@ -69,6 +82,15 @@ pub struct SendError {
     pub code: String,
     /// The error in words.
     pub text: String,
+}
+
+impl SendError {
+    /// Whether Kafka may have the record in spite of the error.
+    ///
+    /// Judged by the code alone, and generously: *no* is only said where it is certain.
+    pub fn may_be_persisted(&self) -> bool {
+        classify::may_be_persisted(&self.code)
+    }
 }
 
 /// Whose fault an error is.

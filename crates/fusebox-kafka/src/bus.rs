@@ -2,20 +2,26 @@
 
 use async_trait::async_trait;
 
-use crate::backlog::BacklogError;
-use crate::record::{Accepted, Record};
+use crate::backlog::{BacklogError, DeadReason};
+use crate::broker::{ErrorClass, SendError};
+use crate::receipt::Accepted;
+use crate::record::Record;
 
 /// Takes events for Kafka.
 #[async_trait]
 pub trait EventBus: Send + Sync {
-    /// Makes the event durable; it reaches Kafka later, without the caller.
+    /// Makes the event safe; it reaches Kafka without the caller, who may
+    /// [wait](Accepted::acknowledged) for that.
+    ///
+    /// An event that is published after the answer for another one of its topic and key comes behind
+    /// it in Kafka.
     ///
     /// # Errors
-    /// [`PublishError`] when the event is not safe. After a [`PublishError::Backlog`] it may be
-    /// safe nevertheless: publish again with the same event id.
+    /// [`PublishError`] when the event is not safe. After [`PublishError::Backlog`] and
+    /// [`PublishError::Kafka`] it may be safe nevertheless: publish again with the same event id.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves open whether the event was taken.
+    /// Dropping the future leaves open whether the event was taken, and harms no other event.
     async fn publish(&self, record: Record) -> Result<Accepted, PublishError>;
 }
 
@@ -34,17 +40,30 @@ pub enum PublishError {
     /// The record cannot be published as it is.
     #[error("the event is not valid: {0}")]
     Invalid(&'static str),
-    /// The backlog holds as much as it may.
-    #[error("the backlog is full")]
+    /// As many events wait as may.
+    #[error("as many events wait for Kafka as may")]
     Full,
+    /// The disk has no room for another event.
+    #[error("the disk has no room for another event")]
+    NoSpace,
     /// The backlog failed; whether the event is safe is unknown.
     #[error("the event could not be made durable")]
     Backlog(#[from] BacklogError),
+    /// Kafka did not take the event, and there is no backlog.
+    #[error("Kafka did not take the event")]
+    Kafka(#[from] SendError),
+    /// Kafka refused the event for good; it is kept as a dead letter.
+    #[error("Kafka refused the event for good: {0}")]
+    Dead(DeadReason),
 }
 
 impl PublishError {
     /// Whether the same event may be taken later without anything being changed.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Full | Self::Backlog(_))
+        match self {
+            Self::Full | Self::NoSpace | Self::Backlog(_) => true,
+            Self::Kafka(error) => error.class != ErrorClass::Message,
+            Self::TooLarge { .. } | Self::Invalid(_) | Self::Dead(_) => false,
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! feeds it from a durable backlog in order.
 //!
 //! ```text
-//! publish ──► backlog (outbox table, journal)        safe here, the caller goes on
+//! publish ──► backlog (journal, outbox table)        safe here, the caller goes on
 //!                │ peek, in the order of admission
 //!                ▼
 //!             drainer ──► circuit: is anything being delivered?
@@ -14,7 +14,9 @@
 //!             settle, or bury with a reason          nothing leaves the backlog otherwise
 //! ```
 //!
-//! - [`EventBus`] is what a service publishes to; [`Backlog`] is what makes an event safe.
+//! - [`EventBus`] is what a service publishes to; [`ResilientPublisher`] is the one that keeps events
+//!   in a journal on disk, an outbox table another.
+//! - [`Backlog`] is what makes an event safe.
 //! - [`Drainer`] empties a backlog into a [`Broker`]; [`RdKafkaBroker`] is the real one.
 //! - [`mock::EmbeddedBroker`] is a small cluster inside the process, for laptops and tests.
 //!
@@ -26,14 +28,21 @@ mod backlog;
 mod broker;
 mod bus;
 mod classify;
+mod codec;
 mod drainer;
 pub mod mock;
 mod producer;
+mod publisher;
+mod receipt;
 mod record;
 
-pub use backlog::{Backlog, BacklogError, BacklogStats, DeadReason};
-pub use broker::{Broker, Delivered, Delivery, ErrorClass, SendError, TroubleSink};
+pub use backlog::{Backlog, BacklogError, BacklogStats, DeadReason, JournalBacklog};
+pub use broker::{Attempt, Broker, Delivered, Delivery, ErrorClass, SendError, TroubleSink};
 pub use bus::{EventBus, PublishError};
 pub use drainer::{Drainer, DrainerConfig, DrainerHandle, DrainerStats};
-pub use producer::{KafkaProducerConfig, RdKafkaBroker};
-pub use record::{Accepted, Parked, Position, Record};
+pub use producer::{ATTEMPT_HEADER, KafkaProducerConfig, MAYBE_DUPLICATE_HEADER, RdKafkaBroker};
+pub use publisher::{
+    Mode, PublisherConfig, PublisherStats, PublisherWorker, ResilientPublisher, WallClock, WhenFull,
+};
+pub use receipt::{Accepted, NotAcknowledged, Receipt};
+pub use record::{Parked, Position, Record};

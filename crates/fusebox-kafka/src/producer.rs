@@ -17,9 +17,15 @@ use rdkafka::producer::{
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::oneshot;
 
-use crate::broker::{Broker, Delivered, Delivery, ErrorClass, SendError, TroubleSink};
+use crate::broker::{Attempt, Broker, Delivered, Delivery, ErrorClass, SendError, TroubleSink};
 use crate::classify::send_error;
 use crate::record::Record;
+
+/// Header with the number of the try, `1` on the first.
+pub const ATTEMPT_HEADER: &str = "attempt";
+
+/// Header that is there, and `true`, when an earlier try may have reached Kafka.
+pub const MAYBE_DUPLICATE_HEADER: &str = "maybe_duplicate";
 
 /// How long the cluster may take for a sign of life.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -136,23 +142,36 @@ impl RdKafkaBroker {
 
 #[async_trait]
 impl Broker for RdKafkaBroker {
-    fn enqueue(&self, record: &Record) -> Result<Delivery, SendError> {
+    fn enqueue(&self, record: &Record, attempt: Attempt) -> Result<Delivery, SendError> {
+        // The library would panic.
+        if record.headers.iter().any(|(name, _)| name.contains('\0')) {
+            return Err(invalid("a header's name has a NUL"));
+        }
         let (report, reported) = oneshot::channel();
         let mut out = BaseRecord::<str, [u8], _>::with_opaque_to(&record.topic, Box::new(report))
-            .payload(&record.payload);
+            .payload(&record.payload)
+            .timestamp(attempt.admitted_at_ms);
         if let Some(key) = &record.key {
             out = out.key(key);
         }
-        if !record.headers.is_empty() {
-            let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
-            for (key, value) in &record.headers {
-                headers = headers.insert(Header {
-                    key,
-                    value: Some(value),
-                });
-            }
-            out = out.headers(headers);
+        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len() + 2);
+        for (key, value) in &record.headers {
+            headers = headers.insert(Header {
+                key,
+                value: Some(value),
+            });
         }
+        headers = headers.insert(Header {
+            key: ATTEMPT_HEADER,
+            value: Some(&attempt.number.to_string()),
+        });
+        if attempt.maybe_duplicate {
+            headers = headers.insert(Header {
+                key: MAYBE_DUPLICATE_HEADER,
+                value: Some("true"),
+            });
+        }
+        out = out.headers(headers);
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let current = current.as_ref().ok_or_else(no_producer)?;
         if let Err((error, _record)) = current.producer.send(out) {
@@ -299,11 +318,16 @@ fn from_kafka(error: &KafkaError) -> SendError {
     match error.rdkafka_error_code() {
         Some(code) => send_error(code, code.to_string()),
         // A topic with a NUL byte: nothing else has no code here.
-        None => SendError {
-            class: ErrorClass::Message,
-            code: "_INVALID_ARG".to_owned(),
-            text: error.to_string(),
-        },
+        None => invalid(error.to_string()),
+    }
+}
+
+/// A record that the library cannot even take.
+fn invalid(text: impl Into<String>) -> SendError {
+    SendError {
+        class: ErrorClass::Message,
+        code: "_INVALID_ARG".to_owned(),
+        text: text.into(),
     }
 }
 

@@ -23,8 +23,9 @@ pub struct Record {
 impl Record {
     /// Upper bound of what the record takes in a Kafka batch, in bytes.
     pub fn wire_size(&self) -> usize {
-        // Record and batch framing of Kafka's format v2, generously; each header has two lengths.
-        const FRAMING: usize = 128;
+        // Record and batch framing of Kafka's format v2, generously, with the headers
+        // the producer adds; each header has two lengths.
+        const FRAMING: usize = 192;
         const PER_HEADER: usize = 10;
         let headers = self
             .headers
@@ -61,17 +62,8 @@ pub struct Parked {
     pub record: Record,
     /// When it was admitted, in milliseconds since the Unix epoch.
     pub admitted_at_ms: i64,
-    /// Deliveries tried by earlier processes, as far as the backlog counts them.
+    /// Tries that earlier processes may have made; 1 also where nobody counted them.
     pub attempts: u32,
-}
-
-/// The receipt of an event that is safe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Accepted {
-    /// The event's id.
-    pub event_id: Uuid,
-    /// Its place in the order.
-    pub position: Position,
 }
 
 #[cfg(test)]

@@ -66,7 +66,6 @@ impl Log {
 
         let state = State {
             next: 1,
-            accepted: (0, 0),
             synced: slot.tail,
             next_number: segments
                 .last()

@@ -9,7 +9,6 @@
 
 mod concurrent;
 mod damage;
-mod encryption;
 mod inspect;
 mod kill;
 mod owner;

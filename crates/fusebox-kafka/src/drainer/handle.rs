@@ -5,7 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use uuid::Uuid;
 
+use crate::backlog::DeadReason;
+use crate::broker::Delivered;
+use crate::receipt::{Receipt, Receipts};
 use crate::record::Record;
 
 type Callback = Arc<dyn Fn(&Record) + Send + Sync>;
@@ -30,6 +34,8 @@ pub struct DrainerStats {
     pub in_flight: u64,
     /// Age of the oldest waiting record at the last look.
     pub oldest_age: Option<Duration>,
+    /// Records handed over again after a try that may have reached Kafka: possible duplicates.
+    pub maybe_duplicates: u64,
     /// Deliveries that failed, or whose outcome is unknown because the producer was lost.
     pub retried: u64,
     /// Producers this drainer had to replace.
@@ -43,11 +49,17 @@ pub(super) struct Shared {
     pub(super) wake: Notify,
     stats: Mutex<DrainerStats>,
     callbacks: RwLock<Vec<Callback>>,
+    receipts: Arc<Receipts>,
 }
 
 impl DrainerHandle {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
+    }
+
+    /// Of no drainer: nothing happens, and nobody is told of anything.
+    pub(crate) fn idle() -> Self {
+        Self::new(Arc::default())
     }
 
     /// Says that the backlog has something new. Cheap, never blocks, never lost.
@@ -62,6 +74,11 @@ impl DrainerHandle {
             .stats
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the end of an event: delivered, or refused for good. Ask before the event can be sent.
+    pub fn expect(&self, event_id: Uuid) -> Receipt {
+        self.shared.receipts.expect(event_id)
     }
 
     /// Calls `f` for each record that Kafka confirmed, before it is settled.
@@ -90,8 +107,9 @@ impl Shared {
         change(&mut self.stats.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    pub(super) fn delivered(&self, record: &Record) {
+    pub(super) fn delivered(&self, record: &Record, delivered: Delivered) {
         self.update(|stats| stats.delivered += 1);
+        self.receipts.answer(record.event_id, &Ok(delivered));
         let callbacks = self
             .callbacks
             .read()
@@ -99,5 +117,15 @@ impl Shared {
         for callback in &*callbacks {
             callback(record);
         }
+    }
+
+    /// A record became a dead letter.
+    pub(super) fn died(&self, event_id: Uuid, reason: DeadReason) {
+        self.receipts.answer(event_id, &Err(reason));
+    }
+
+    /// The drainer has ended: nobody will hear of anything any more.
+    pub(super) fn close(&self) {
+        self.receipts.close();
     }
 }

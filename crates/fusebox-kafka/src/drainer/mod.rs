@@ -10,6 +10,7 @@
 //! | `gate` | the circuit: is anything being delivered? |
 //! | `pauses` | topics at fault |
 //! | `retry` | when failed work is tried again |
+//! | `tries` | how often a record was handed over, and whether it may have arrived |
 
 mod config;
 mod engine;
@@ -18,6 +19,7 @@ mod handle;
 mod pauses;
 mod reader;
 mod retry;
+mod tries;
 mod window;
 
 use std::fmt;

@@ -12,7 +12,7 @@ pub(super) struct Reader {
     limit: usize,
     /// Everything up to here has been read since reading last began at the start.
     cursor: Position,
-    /// The last page came back short, and nobody has said since that there is more.
+    /// The last page came back empty, and nobody has said since that there is more.
     at_end: bool,
     /// Somebody said so while the page was being read.
     called: bool,
@@ -78,7 +78,8 @@ impl Reader {
         if after != self.cursor {
             return;
         }
-        self.at_end = page.len() < self.limit && !self.called;
+        // A short page is not the end: a backlog may bound it by bytes.
+        self.at_end = page.is_empty() && !self.called;
         if let Some(last) = page.last() {
             self.cursor = self.cursor.max(last.position);
         }

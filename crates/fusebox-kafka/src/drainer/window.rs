@@ -90,9 +90,11 @@ impl Window {
     }
 
     pub(super) fn record(&self, position: Position) -> Option<&Record> {
-        self.entries
-            .get(&position)
-            .map(|entry| &entry.parked.record)
+        self.parked(position).map(|parked| &parked.record)
+    }
+
+    pub(super) fn parked(&self, position: Position) -> Option<&Parked> {
+        self.entries.get(&position).map(|entry| &entry.parked)
     }
 
     pub(super) fn insert_in_flight(&mut self, parked: Parked) {
@@ -171,8 +173,8 @@ impl Window {
         Some(entry.parked)
     }
 
-    /// Forgets everything in flight; answers how much that was.
-    pub(super) fn remove_in_flight(&mut self) -> usize {
+    /// Forgets everything in flight; answers what that was.
+    pub(super) fn remove_in_flight(&mut self) -> Vec<Position> {
         let gone: Vec<_> = self
             .entries
             .iter()
@@ -182,7 +184,7 @@ impl Window {
         for position in &gone {
             self.remove(*position);
         }
-        gone.len()
+        gone
     }
 
     /// What can be settled, ascending.

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use fusebox::State;
 use fusebox_kafka::mock::EmbeddedBroker;
-use fusebox_kafka::{Broker, DrainerConfig, ErrorClass, KafkaProducerConfig, RdKafkaBroker};
+use fusebox_kafka::{
+    Attempt, Broker, DrainerConfig, ErrorClass, KafkaProducerConfig, RdKafkaBroker,
+};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use rdkafka::message::{Headers as _, Message as _};
@@ -17,6 +19,12 @@ use rdkafka::{Offset, TopicPartitionList};
 use uuid::Uuid;
 
 use crate::model::{MemoryBacklog, Running, breaker, firsts, record, run, until};
+
+const FIRST: Attempt = Attempt {
+    number: 1,
+    maybe_duplicate: false,
+    admitted_at_ms: 1_700_000_000_000,
+};
 
 fn producer(cluster: &EmbeddedBroker) -> Arc<dyn Broker> {
     let config = KafkaProducerConfig::new(cluster.bootstrap_servers(), "test");
@@ -223,7 +231,7 @@ async fn local_refusals_have_their_class() {
     let mut large = record(1, "t", "k");
     large.payload = vec![0; 2_000_000].into();
     let error = broker
-        .enqueue(&large)
+        .enqueue(&large, FIRST)
         .err()
         .expect("two megabytes are too much");
     assert_eq!(
@@ -232,7 +240,7 @@ async fn local_refusals_have_their_class() {
     );
     let mut deliveries = Vec::new();
     let error = loop {
-        match broker.enqueue(&record(2, "t", "k")) {
+        match broker.enqueue(&record(2, "t", "k"), FIRST) {
             Ok(delivery) => deliveries.push(delivery),
             Err(error) => break error,
         }
@@ -266,7 +274,7 @@ async fn a_producer_without_a_cluster_says_so() {
     .unwrap();
     let (sink, mut troubles) = tokio::sync::mpsc::unbounded_channel();
     broker.report_trouble_to(Arc::new(move |error| drop(sink.send(error))));
-    let delivery = broker.enqueue(&record(1, "t", "k")).unwrap();
+    let delivery = broker.enqueue(&record(1, "t", "k"), FIRST).unwrap();
     let trouble = troubles.recv().await.unwrap();
     assert_eq!(
         (trouble.class, trouble.code.as_str()),

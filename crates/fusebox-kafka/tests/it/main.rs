@@ -7,3 +7,4 @@ mod crash;
 mod drainer;
 mod faults;
 mod model;
+mod publisher;

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fusebox::{BreakerConfig, CircuitBreaker, Clock, TripRule};
 use fusebox_kafka::{
-    Backlog, BacklogError, BacklogStats, Broker, DeadReason, Delivered, Delivery, Drainer,
+    Attempt, Backlog, BacklogError, BacklogStats, Broker, DeadReason, Delivered, Delivery, Drainer,
     DrainerConfig, DrainerHandle, ErrorClass, Parked, Position, Record, SendError, TroubleSink,
 };
 use futures_util::FutureExt as _;
@@ -188,6 +188,7 @@ struct State {
     /// Answers for the next calls to enqueue.
     refusals: VecDeque<SendError>,
     enqueued: Vec<Uuid>,
+    attempts: Vec<Attempt>,
     most_pending: usize,
     probes: usize,
     rebuilds: usize,
@@ -308,6 +309,11 @@ impl ModelBroker {
         self.lock().enqueued.iter().map(Uuid::as_u128).collect()
     }
 
+    /// The tries that went with them.
+    pub(crate) fn attempts(&self) -> Vec<Attempt> {
+        self.lock().attempts.clone()
+    }
+
     pub(crate) fn pending(&self) -> usize {
         self.lock().pending.len()
     }
@@ -327,7 +333,7 @@ impl ModelBroker {
 
 #[async_trait]
 impl Broker for ModelBroker {
-    fn enqueue(&self, record: &Record) -> Result<Delivery, SendError> {
+    fn enqueue(&self, record: &Record, attempt: Attempt) -> Result<Delivery, SendError> {
         let mut state = self.lock();
         if state.dead {
             return Err(error(ErrorClass::Fatal, "_FATAL"));
@@ -337,6 +343,7 @@ impl Broker for ModelBroker {
         }
         let (report, reported) = oneshot::channel();
         state.enqueued.push(record.event_id);
+        state.attempts.push(attempt);
         state.pending.push_back((record.clone(), report));
         state.most_pending = state.most_pending.max(state.pending.len());
         self.wake.notify_one();

@@ -122,7 +122,7 @@ impl From<StoreError> for ApiError {
 impl From<PublishError> for ApiError {
     /// The event is not safe: full is our refusal, anything else a failure of ours.
     fn from(error: PublishError) -> Self {
-        let full = matches!(error, PublishError::Full);
+        let full = matches!(error, PublishError::Full | PublishError::NoSpace);
         let answer = Self::new(
             ErrorCode::KafkaPublishError,
             "the event could not be made safe",

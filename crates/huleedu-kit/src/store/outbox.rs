@@ -63,10 +63,7 @@ impl EventBus for OutboxBus {
             let mut tx = self.store.begin().await?;
             let position = tx.enqueue(&record).await?;
             tx.commit().await?;
-            Ok(Accepted {
-                event_id,
-                position: Position(position),
-            })
+            Ok(Accepted::new(event_id, Position(position)))
         };
         stored.await.map_err(|error: StoreError| match error {
             StoreError::OutboxFull { .. } => PublishError::Full,

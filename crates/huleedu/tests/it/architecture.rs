@@ -29,7 +29,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["fusebox*", "huleedu-contracts", "huleedu-kit"],
     ),
     ("fusebox-http", &["fusebox"]),
-    ("fusebox-kafka", &["fusebox"]),
+    ("fusebox-kafka", &["fusebox", "fusebox-journal"]),
     ("fusebox-llm", &["fusebox", "fusebox-http"]),
     ("huleedu-contracts", &[]),
     ("huleedu-kit", &["fusebox*", "huleedu-contracts"]),

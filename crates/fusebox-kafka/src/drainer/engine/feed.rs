@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::{BACK_PRESSURE_WAIT, Engine};
 use crate::backlog::DeadReason;
-use crate::broker::ErrorClass;
+use crate::broker::{Attempt, ErrorClass};
 use crate::drainer::gate::Flow;
 use crate::drainer::pauses::Leave;
 use crate::record::Parked;
@@ -61,8 +61,10 @@ impl Engine {
             Leave::FeedOne if !self.window.is_topic_in_flight(topic) => {}
             Leave::FeedOne | Leave::PassOver => return true,
         }
-        match self.broker.enqueue(&parked.record) {
+        let attempt = self.tries.next(&parked);
+        match self.broker.enqueue(&parked.record, attempt) {
             Ok(delivery) => {
+                self.note_attempt(attempt);
                 self.window.insert_in_flight(parked);
                 self.reports
                     .push(delivery.map(move |result| (position, result)).boxed());
@@ -102,11 +104,13 @@ impl Engine {
         if self.window.in_flight() > 0 || !trial.retry.is_due(now) {
             return;
         }
-        let Some(record) = self.window.record(position) else {
+        let Some(parked) = self.window.parked(position) else {
             return;
         };
-        match self.broker.enqueue(record) {
+        let attempt = self.tries.next(parked);
+        match self.broker.enqueue(&parked.record, attempt) {
             Ok(delivery) => {
+                self.note_attempt(attempt);
                 self.window.try_suspect(position);
                 self.reports
                     .push(delivery.map(move |result| (position, result)).boxed());
@@ -118,6 +122,12 @@ impl Engine {
                 self.window.try_suspect(position);
                 self.take_failure(position, error, now);
             }
+        }
+    }
+
+    fn note_attempt(&self, attempt: Attempt) {
+        if attempt.maybe_duplicate {
+            self.shared.update(|stats| stats.maybe_duplicates += 1);
         }
     }
 

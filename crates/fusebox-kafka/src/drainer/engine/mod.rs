@@ -25,8 +25,9 @@ use super::handle::Shared;
 use super::pauses::Pauses;
 use super::reader::Reader;
 use super::retry::Retry;
+use super::tries::Tries;
 use super::window::Window;
-use crate::backlog::{Backlog, BacklogError, BacklogStats};
+use crate::backlog::{Backlog, BacklogError, BacklogStats, DeadReason};
 use crate::broker::{Broker, Delivered, SendError};
 use crate::record::{Parked, Position};
 
@@ -48,6 +49,7 @@ pub(super) struct Engine {
     pauses: Pauses,
     reports: FuturesUnordered<BoxFuture<'static, Report>>,
     troubles: mpsc::Receiver<SendError>,
+    tries: Tries,
     reader: Reader,
     work: Option<BoxFuture<'static, Work>>,
     peek: Retry,
@@ -81,6 +83,7 @@ enum Work {
     },
     Buried {
         position: Position,
+        reason: DeadReason,
         result: Result<(), BacklogError>,
     },
     Counted(Result<BacklogStats, BacklogError>),
@@ -119,6 +122,7 @@ impl Engine {
             pauses: Pauses::new(config.topic_pause_min, config.topic_pause_max),
             reports: FuturesUnordered::new(),
             troubles,
+            tries: Tries::default(),
             reader: Reader::new(config.page),
             work: None,
             peek: Retry::default(),
@@ -210,7 +214,9 @@ impl Engine {
         // While pages are being read it stays due.
         if now >= self.next_rescan && self.has_nothing_to_feed() {
             self.next_rescan = now + self.config.rescan_every;
-            self.reader.start_over();
+            if !self.backlog.appears_in_order() {
+                self.reader.start_over();
+            }
         }
         if now >= self.next_poll {
             self.next_poll = now + self.config.poll_every;
@@ -277,5 +283,12 @@ impl Engine {
         .filter(|at| *at > now)
         .min()
         .unwrap_or(self.next_poll)
+    }
+}
+
+impl Drop for Engine {
+    /// However it ends, nobody waits for it any longer.
+    fn drop(&mut self) {
+        self.shared.close();
     }
 }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{Engine, Report};
 use crate::backlog::DeadReason;
-use crate::broker::{ErrorClass, SendError};
+use crate::broker::{Delivered, ErrorClass, SendError};
 use crate::classify::{asks_for_new_producer, is_known};
 use crate::drainer::retry::Retry;
 use crate::drainer::window::Trial;
@@ -19,14 +19,14 @@ impl Engine {
         let mut next = Some(first);
         while let Some((position, result)) = next {
             match result {
-                Ok(_) => self.take_delivery(position, now),
+                Ok(delivered) => self.take_delivery(position, delivered, now),
                 Err(error) => self.take_failure(position, error, now),
             }
             next = self.reports.next().now_or_never().flatten();
         }
     }
 
-    pub(super) fn take_delivery(&mut self, position: Position, now: Instant) {
+    pub(super) fn take_delivery(&mut self, position: Position, delivered: Delivered, now: Instant) {
         self.gate.delivered(now);
         self.full_until = None;
         self.refeed.succeeded();
@@ -34,7 +34,7 @@ impl Engine {
         let Some(record) = self.window.record(position) else {
             return;
         };
-        self.shared.delivered(record);
+        self.shared.delivered(record, delivered);
         let trial_ended = self.pauses.delivered(&record.topic);
         self.window.mark_delivered(position);
         if trial_ended {
@@ -47,6 +47,7 @@ impl Engine {
 
     pub(super) fn take_failure(&mut self, position: Position, error: SendError, now: Instant) {
         self.note_retried(1);
+        self.tries.failed(position, error.may_be_persisted());
         match error.class {
             ErrorClass::Message => {
                 self.gate.refused(now);
@@ -180,12 +181,16 @@ impl Engine {
         }
         // What has been delivered is known; nothing else of the old producer is heard any more.
         while let Some(Some((position, result))) = self.reports.next().now_or_never() {
-            if result.is_ok() {
-                self.take_delivery(position, now);
+            if let Ok(delivered) = result {
+                self.take_delivery(position, delivered, now);
             }
         }
         self.reports = FuturesUnordered::new();
-        let unknown = self.window.remove_in_flight();
+        let gone = self.window.remove_in_flight();
+        let unknown = gone.len();
+        for position in gone {
+            self.tries.failed(position, true);
+        }
         self.note_retried(unknown);
         self.rebuild
             .failed(now, self.config.retry_min, self.config.retry_max);

@@ -19,7 +19,11 @@ impl Engine {
         {
             self.work = Some(Box::pin(async move {
                 let result = backlog.bury(position, &reason).await;
-                Work::Buried { position, result }
+                Work::Buried {
+                    position,
+                    reason,
+                    result,
+                }
             }));
         } else if self.must_settle(now) {
             let positions = self.window.delivered_positions();
@@ -43,8 +47,11 @@ impl Engine {
     }
 
     fn must_settle(&self, now: Instant) -> bool {
-        let waited = self.settle_at.is_none_or(|at| at <= now) || self.window.in_flight() == 0;
-        self.window.delivered() > 0 && waited && self.settle.is_due(now)
+        let delivered = self.window.delivered();
+        let waited = self.settle_at.is_none_or(|at| at <= now) || self.stop_by.is_some();
+        // What is delivered and not settled takes room in the window.
+        let crowded = delivered * 2 > self.config.max_records;
+        delivered > 0 && (waited || crowded) && self.settle.is_due(now)
     }
 
     fn must_peek(&self, now: Instant) -> bool {
@@ -74,6 +81,7 @@ impl Engine {
                     self.settle.succeeded();
                     for position in positions {
                         self.window.remove(position);
+                        self.tries.forget(position);
                     }
                 }
                 // They stay in the window as delivered: told again, never sent again.
@@ -82,10 +90,17 @@ impl Engine {
                     self.settle.failed(now, min, max);
                 }
             },
-            Work::Buried { position, result } => match result {
+            Work::Buried {
+                position,
+                reason,
+                result,
+            } => match result {
                 Ok(()) => {
                     self.bury.succeeded();
-                    self.window.remove(position);
+                    self.tries.forget(position);
+                    if let Some(parked) = self.window.remove(position) {
+                        self.shared.died(parked.record.event_id, reason);
+                    }
                     self.next_count = now;
                 }
                 Err(error) => {

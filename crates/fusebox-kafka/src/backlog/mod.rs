@@ -1,10 +1,14 @@
 //! The durable queue a drainer empties: an outbox table or a journal.
 
+mod journal;
+
 use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use self::journal::JournalBacklog;
+pub(crate) use self::journal::{entry, to_kafka};
 use crate::record::{Parked, Position};
 
 /// A durable queue in the order of admission.
@@ -12,7 +16,8 @@ use crate::record::{Parked, Position};
 /// One drainer empties it. Every method must be safe to call again after a failure.
 #[async_trait]
 pub trait Backlog: Send + Sync {
-    /// Records after `after` that are neither settled nor buried, ascending, at most `limit`.
+    /// Records after `after` that are neither settled nor buried, ascending, at most `limit`. Fewer do
+    /// not mean that there are no more; none does.
     ///
     /// A record may become visible after a later one (two transactions that overlap): the drainer
     /// comes back to look.
@@ -38,6 +43,12 @@ pub trait Backlog: Send + Sync {
     /// # Errors
     /// When the queue cannot be read.
     async fn stats(&self) -> Result<BacklogStats, BacklogError>;
+
+    /// Whether a record never becomes visible after a later one. The drainer then need not come back
+    /// to look.
+    fn appears_in_order(&self) -> bool {
+        false
+    }
 }
 
 /// How much a backlog holds.

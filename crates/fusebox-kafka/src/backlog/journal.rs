@@ -1,0 +1,198 @@
+//! A journal on disk as backlog.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fusebox_journal::{Burial, Entry, Journal, JournalError, Stored};
+use uuid::Uuid;
+
+use super::{Backlog, BacklogError, BacklogStats, DeadReason};
+use crate::codec::{self, DecodeError, EncodeError};
+use crate::publisher::WallClock;
+use crate::record::{Parked, Position, Record};
+
+/// About how many bytes are read at once.
+const PAGE_BYTES: usize = 4 << 20;
+
+/// The journal as the drainer sees it. Clones are the same journal.
+///
+/// Reading and burying block and are done on tokio's blocking threads; appending and settling are done
+/// by the journal's own. A record that this program cannot read is buried with the code `_UNREADABLE`:
+/// it must not hold up what it can read.
+#[derive(Debug, Clone)]
+pub struct JournalBacklog {
+    journal: Journal,
+    clock: WallClock,
+    /// Records before this position were there when the journal was opened: an earlier process may
+    /// have sent them without living to settle them.
+    inherited: u64,
+}
+
+impl JournalBacklog {
+    /// The backlog of `journal`, which has just been opened.
+    pub fn new(journal: Journal, clock: WallClock) -> Self {
+        let inherited = journal.next_position().0;
+        Self {
+            journal,
+            clock,
+            inherited,
+        }
+    }
+
+    /// The journal behind it.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// The time of admission of a record that is admitted now, in milliseconds since the Unix epoch.
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    /// Records behind `after` that wait, as they lie in the journal. Unreadable ones are buried.
+    pub(crate) async fn read(&self, after: u64, limit: usize) -> Result<Vec<Parked>, BacklogError> {
+        let this = self.clone();
+        blocking("read the journal", move || {
+            let page = this
+                .journal
+                .peek(fusebox_journal::Position(after), limit, PAGE_BYTES)?;
+            let mut records = Vec::with_capacity(page.len());
+            for stored in page {
+                match this.parked(&stored) {
+                    Ok(parked) => records.push(parked),
+                    Err(error) => this.bury_unreadable(&stored, &error)?,
+                }
+            }
+            Ok(records)
+        })
+        .await
+    }
+
+    /// Settles records by their place in the journal.
+    pub(crate) async fn settle_all(
+        &self,
+        positions: &[fusebox_journal::Position],
+    ) -> Result<(), BacklogError> {
+        let settled = self.journal.settle(positions).await;
+        settled.map_err(|error| BacklogError::new("settle records", error))
+    }
+
+    /// Buries a record by its place in the journal.
+    pub(crate) async fn bury_at(
+        &self,
+        position: fusebox_journal::Position,
+        reason: &DeadReason,
+    ) -> Result<(), BacklogError> {
+        let (this, reason) = (self.clone(), reason.clone());
+        blocking("bury a record", move || {
+            this.journal.bury(position, &this.burial(&reason))
+        })
+        .await
+    }
+
+    fn parked(&self, stored: &Stored) -> Result<Parked, DecodeError> {
+        let content = codec::decode(stored.entry.data.clone())?;
+        Ok(Parked {
+            position: to_kafka(stored.position),
+            record: Record {
+                event_id: Uuid::from_bytes(stored.entry.id),
+                topic: stored.entry.label.to_string(),
+                key: content.key,
+                payload: content.payload,
+                headers: content.headers,
+            },
+            admitted_at_ms: stored.entry.admitted_at_ms,
+            attempts: u32::from(stored.position.0 < self.inherited),
+        })
+    }
+
+    fn bury_unreadable(&self, stored: &Stored, error: &DecodeError) -> Result<(), JournalError> {
+        tracing::error!(
+            position = %stored.position,
+            event_id = %Uuid::from_bytes(stored.entry.id),
+            %error,
+            "record of the journal cannot be read"
+        );
+        let reason = DeadReason {
+            code: "_UNREADABLE".to_owned(),
+            text: error.to_string(),
+            first: None,
+            attempts: 0,
+        };
+        self.journal.bury(stored.position, &self.burial(&reason))
+    }
+
+    fn burial(&self, reason: &DeadReason) -> Burial {
+        Burial {
+            code: reason.code.clone(),
+            reason: reason.text.clone(),
+            first_reason: reason.first.clone(),
+            attempts: reason.attempts,
+            buried_at_ms: self.now_ms(),
+        }
+    }
+}
+
+/// A record as the journal keeps it.
+pub(crate) fn entry(record: &Record, admitted_at_ms: i64) -> Result<Entry, EncodeError> {
+    Ok(Entry {
+        id: *record.event_id.as_bytes(),
+        label: Arc::from(record.topic.as_str()),
+        admitted_at_ms,
+        data: codec::encode(record.key.as_deref(), &record.headers, &record.payload)?,
+    })
+}
+
+/// The journal counts from 1, so its order is ours.
+pub(crate) fn to_kafka(position: fusebox_journal::Position) -> Position {
+    Position(i64::try_from(position.0).unwrap_or(i64::MAX))
+}
+
+pub(crate) fn to_journal(position: Position) -> fusebox_journal::Position {
+    fusebox_journal::Position(u64::try_from(position.0).unwrap_or(0))
+}
+
+async fn blocking<T: Send + 'static>(
+    what: &'static str,
+    work: impl FnOnce() -> Result<T, JournalError> + Send + 'static,
+) -> Result<T, BacklogError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(|error| BacklogError::new(what, error)),
+        Err(error) => Err(BacklogError::new(what, error)),
+    }
+}
+
+#[async_trait]
+impl Backlog for JournalBacklog {
+    async fn peek(&self, after: Position, limit: usize) -> Result<Vec<Parked>, BacklogError> {
+        self.read(to_journal(after).0, limit).await
+    }
+
+    async fn settle(&self, positions: &[Position]) -> Result<(), BacklogError> {
+        let positions: Vec<_> = positions.iter().map(|p| to_journal(*p)).collect();
+        self.settle_all(&positions).await
+    }
+
+    async fn bury(&self, position: Position, reason: &DeadReason) -> Result<(), BacklogError> {
+        self.bury_at(to_journal(position), reason).await
+    }
+
+    async fn stats(&self) -> Result<BacklogStats, BacklogError> {
+        let journal = self.journal.clone();
+        let stats = blocking("count records", move || Ok(journal.stats())).await?;
+        let age = |admitted: i64| {
+            let age = self.now_ms().saturating_sub(admitted);
+            Duration::from_millis(u64::try_from(age).unwrap_or(0))
+        };
+        Ok(BacklogStats {
+            waiting: stats.waiting,
+            dead: stats.dead,
+            oldest_age: stats.oldest_admitted_at_ms.map(age),
+        })
+    }
+
+    fn appears_in_order(&self) -> bool {
+        true
+    }
+}
