@@ -1,10 +1,12 @@
 //! The settings of one breaker, their defaults, and what is refused at start.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::window::MOST_CALLS;
+use crate::window::{MOST_CALLS, Totals};
 
 /// The most probes of a half-open period.
 pub(crate) const MOST_PROBES: u32 = 100_000;
@@ -50,6 +52,90 @@ pub struct SlowCall {
     pub minimum: u32,
 }
 
+/// What becomes of a call whose permit is dropped without a result: cancelled, or forgotten.
+///
+/// A permit dropped by a panic is neutral under every policy: a panic is a fault of the calling
+/// program. So is a permit that says so ([`Permit::neutral`](crate::Permit::neutral)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Abandoned {
+    /// It says nothing: whoever cancels has reasons of their own.
+    #[default]
+    Neutral,
+    /// It failed. For callers whose only reason to cancel is the dependency.
+    Failure,
+    /// It was slow, if it had lasted as long as a slow call when it was dropped; else it says
+    /// nothing. For callers that cancel what takes too long, by a timeout or a hedge: otherwise a
+    /// dependency that hangs is never seen to.
+    Slow,
+}
+
+/// What a [`CustomRule`] decides by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Evidence {
+    /// What the window holds, the call that ended included.
+    pub totals: Totals,
+    /// Failures since the last success.
+    pub consecutive_failures: u32,
+}
+
+/// A trip rule of one's own, asked after the others whenever a call has failed or was slow.
+///
+/// It must be quick, and it must not use the breaker it belongs to for calls. A panic in it counts
+/// as "no", and as an observer's.
+///
+/// ```
+/// use fusebox::{BreakerConfig, CustomRule};
+///
+/// // A quarter of at least forty calls, or anything slow at all among the failures.
+/// let rule = CustomRule::new(|seen| {
+///     let totals = seen.totals;
+///     totals.calls >= 40 && totals.failures * 4 >= totals.calls
+/// });
+/// let config = BreakerConfig::new().with_custom_rule(rule);
+/// # assert!(config.validate().is_ok());
+/// ```
+#[derive(Clone)]
+pub struct CustomRule(Arc<dyn Fn(&Evidence) -> bool + Send + Sync>);
+
+impl CustomRule {
+    /// Opens the circuit when `trips` answers true.
+    pub fn new(trips: impl Fn(&Evidence) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(trips))
+    }
+
+    pub(crate) fn trips(&self, evidence: &Evidence) -> bool {
+        (self.0)(evidence)
+    }
+}
+
+impl fmt::Debug for CustomRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CustomRule")
+    }
+}
+
+/// Two handles of one rule are equal, two rules never.
+impl PartialEq for CustomRule {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// After its probes have succeeded, a circuit may let traffic back in steps.
+///
+/// In step `k` of `n`, `k` of `n + 1` calls pass; after the last step the circuit is closed. While
+/// it lasts the circuit counts as half-open, but calls are judged by the trip rules as in a closed
+/// one, and a trip begins a longer break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ramp {
+    /// How long it takes in all.
+    pub length: Duration,
+    /// Number of steps (1 to 100); each must last at least a millisecond.
+    pub steps: u32,
+}
+
 /// The settings of one breaker.
 ///
 /// | setting | default |
@@ -58,13 +144,18 @@ pub struct SlowCall {
 /// | `trip_rule` | [`TripRule::Rate`] |
 /// | `failure_rate` | 0.5 |
 /// | `window` | the last 10 s in 20 buckets |
+/// | `consecutive_failures` | none |
+/// | `custom_rule` | none |
 /// | `slow_call` | none |
+/// | `judge_calls_under_way` | true |
+/// | `abandoned` | [`Abandoned::Neutral`] |
 /// | `first_break` | 1 s |
 /// | `recovery_timeout` | 60 s |
 /// | `break_jitter` | 0.2 |
 /// | `retry_after_cap` | 300 s |
 /// | `success_threshold` | 2 |
 /// | `half_open_lease` | 30 s |
+/// | `ramp` | none |
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct BreakerConfig {
@@ -77,8 +168,18 @@ pub struct BreakerConfig {
     pub failure_rate: f64,
     /// The calls over which rates are computed.
     pub window: Window,
+    /// So many failures in a row open the circuit as well, whatever the rate; at least 1. Not
+    /// together with [`TripRule::Consecutive`], whose number is `failure_threshold`.
+    pub consecutive_failures: Option<u32>,
+    /// A rule of one's own that opens the circuit as well.
+    pub custom_rule: Option<CustomRule>,
     /// When slow calls open the circuit too; `None` judges no speed.
     pub slow_call: Option<SlowCall>,
+    /// Count calls still under way as slow from the moment they are. It costs two atomic operations
+    /// a call; without it a dependency that hangs is seen only when calls end.
+    pub judge_calls_under_way: bool,
+    /// What becomes of a call whose permit is dropped without a result.
+    pub abandoned: Abandoned,
     /// The first break after a trip; failed probes double it, up to `recovery_timeout`.
     pub first_break: Duration,
     /// The longest break the breaker chooses by itself; at least a millisecond.
@@ -97,6 +198,8 @@ pub struct BreakerConfig {
     /// the last probe was admitted, the circuit opens again and their results are late. Choose it
     /// longer than the call's own timeout.
     pub half_open_lease: Duration,
+    /// How traffic comes back after the probes have succeeded; `None` is at once.
+    pub ramp: Option<Ramp>,
 }
 
 impl Default for BreakerConfig {
@@ -109,13 +212,18 @@ impl Default for BreakerConfig {
                 length: Duration::from_secs(10),
                 buckets: 20,
             },
+            consecutive_failures: None,
+            custom_rule: None,
             slow_call: None,
+            judge_calls_under_way: true,
+            abandoned: Abandoned::Neutral,
             first_break: Duration::from_secs(1),
             recovery_timeout: Duration::from_mins(1),
             break_jitter: 0.2,
             retry_after_cap: Duration::from_mins(5),
             success_threshold: 2,
             half_open_lease: Duration::from_secs(30),
+            ramp: None,
         }
     }
 }
@@ -151,6 +259,41 @@ impl BreakerConfig {
     #[must_use]
     pub fn with_window(mut self, window: Window) -> Self {
         self.window = window;
+        self
+    }
+
+    /// Sets how many failures in a row open the circuit as well.
+    #[must_use]
+    pub fn with_consecutive_failures(mut self, failures: impl Into<Option<u32>>) -> Self {
+        self.consecutive_failures = failures.into();
+        self
+    }
+
+    /// Sets a rule of one's own that opens the circuit as well.
+    #[must_use]
+    pub fn with_custom_rule(mut self, rule: impl Into<Option<CustomRule>>) -> Self {
+        self.custom_rule = rule.into();
+        self
+    }
+
+    /// Sets whether calls still under way count as slow from the moment they are.
+    #[must_use]
+    pub fn with_judge_calls_under_way(mut self, judge: bool) -> Self {
+        self.judge_calls_under_way = judge;
+        self
+    }
+
+    /// Sets what becomes of a call whose permit is dropped without a result.
+    #[must_use]
+    pub fn with_abandoned(mut self, policy: Abandoned) -> Self {
+        self.abandoned = policy;
+        self
+    }
+
+    /// Sets how traffic comes back after the probes have succeeded.
+    #[must_use]
+    pub fn with_ramp(mut self, ramp: impl Into<Option<Ramp>>) -> Self {
+        self.ramp = ramp.into();
         self
     }
 
@@ -208,10 +351,6 @@ impl BreakerConfig {
     /// # Errors
     /// The first setting that does not, with its value and what is allowed.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        const SHARE: &str = "more than 0 and at most 1";
-        const SOME: &str = "at least 1";
-        const MILLISECOND: Duration = Duration::from_millis(1);
-
         check(
             self.failure_threshold >= 1,
             "failure_threshold",
@@ -249,6 +388,7 @@ impl BreakerConfig {
                 "at least a millisecond",
             )?;
         }
+        self.validate_additions()?;
         match self.window {
             Window::Count(calls) => {
                 check(
@@ -299,7 +439,45 @@ impl BreakerConfig {
         }
         Ok(())
     }
+
+    /// What is off by default.
+    fn validate_additions(&self) -> Result<(), ConfigError> {
+        if let Some(failures) = self.consecutive_failures {
+            check(failures >= 1, "consecutive_failures", &failures, SOME)?;
+            check(
+                self.trip_rule != TripRule::Consecutive,
+                "consecutive_failures",
+                &failures,
+                "none under the consecutive rule, whose number is failure_threshold",
+            )?;
+        }
+        check(
+            self.abandoned != Abandoned::Slow || self.slow_call.is_some(),
+            "abandoned",
+            &self.abandoned,
+            "slow only together with slow_call, which says what slow is",
+        )?;
+        if let Some(ramp) = self.ramp {
+            check(
+                (1..=100).contains(&ramp.steps),
+                "ramp.steps",
+                &ramp.steps,
+                "1 to 100",
+            )?;
+            check(
+                ramp.length >= MILLISECOND.saturating_mul(ramp.steps),
+                "ramp.length",
+                &ramp.length,
+                "at least a millisecond for each step",
+            )?;
+        }
+        Ok(())
+    }
 }
+
+const SHARE: &str = "more than 0 and at most 1";
+const SOME: &str = "at least 1";
+const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// A setting was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -313,7 +491,7 @@ pub struct ConfigError {
 impl ConfigError {
     pub(crate) fn new(
         setting: &'static str,
-        value: &dyn std::fmt::Debug,
+        value: &dyn fmt::Debug,
         allowed: &'static str,
     ) -> Self {
         Self {
@@ -342,7 +520,7 @@ impl ConfigError {
 fn check(
     holds: bool,
     setting: &'static str,
-    value: &dyn std::fmt::Debug,
+    value: &dyn fmt::Debug,
     allowed: &'static str,
 ) -> Result<(), ConfigError> {
     if holds {
@@ -457,6 +635,33 @@ mod tests {
                 ..slow
             }),
             "slow_call.longer_than"
+        );
+    }
+
+    #[test]
+    fn what_has_no_meaning_together_is_refused() {
+        let ok = BreakerConfig::new;
+        assert_eq!(
+            refused(&ok().with_consecutive_failures(0)),
+            "consecutive_failures"
+        );
+        let twice = ok()
+            .with_consecutive_failures(3)
+            .with_trip_rule(TripRule::Consecutive);
+        assert_eq!(refused(&twice), "consecutive_failures");
+        assert_eq!(refused(&ok().with_abandoned(Abandoned::Slow)), "abandoned");
+        let ramp = |millis, steps| Ramp {
+            length: Duration::from_millis(millis),
+            steps,
+        };
+        for steps in [0, 101] {
+            assert_eq!(refused(&ok().with_ramp(ramp(1_000, steps))), "ramp.steps");
+        }
+        assert_eq!(refused(&ok().with_ramp(ramp(9, 10))), "ramp.length");
+        assert_eq!(ok().with_ramp(ramp(10, 10)).validate(), Ok(()));
+        assert_eq!(
+            refused(&ok().with_success_threshold(100_001)),
+            "success_threshold"
         );
     }
 

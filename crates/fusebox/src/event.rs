@@ -85,6 +85,8 @@ pub enum Cause {
     ConsecutiveFailures,
     /// Too large a share of the calls was slow.
     SlowCallRate,
+    /// The breaker's own [`CustomRule`](crate::CustomRule) said so.
+    CustomRule,
     /// The break was over.
     BreakOver,
     /// A health check ended the break early.
@@ -110,6 +112,7 @@ impl Cause {
             Cause::FailureRate => "failure_rate",
             Cause::ConsecutiveFailures => "consecutive_failures",
             Cause::SlowCallRate => "slow_call_rate",
+            Cause::CustomRule => "custom_rule",
             Cause::BreakOver => "break_over",
             Cause::HealthCheck => "health_check",
             Cause::ProbesSucceeded => "probes_succeeded",

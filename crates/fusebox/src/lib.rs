@@ -51,9 +51,11 @@ mod state;
 mod sync;
 mod window;
 
-pub use breaker::{CircuitBreaker, CircuitBreakerBuilder, Permit};
+pub use breaker::{CircuitBreaker, CircuitBreakerBuilder, Permit, Token};
 pub use clock::{Clock, MonotonicClock, VirtualClock};
-pub use config::{BreakerConfig, ConfigError, SlowCall, TripRule, Window};
+pub use config::{
+    Abandoned, BreakerConfig, ConfigError, CustomRule, Evidence, Ramp, SlowCall, TripRule, Window,
+};
 pub use error::{CallError, NotPermitted};
 pub use event::{Cause, Event, EventKind};
 pub use outcome::{Classify, Outcome};

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fusebox::{
-    BreakerConfig, CallError, CircuitBreaker, Classify, EventKind, NotPermitted, Outcome, Permit,
-    SlowCall, State, VirtualClock,
+    Abandoned, BreakerConfig, CallError, CircuitBreaker, Classify, EventKind, NotPermitted,
+    Outcome, Permit, SlowCall, State, VirtualClock,
 };
 use fusebox_conformance::{
     Ability, Breaker, Call, Config, Ending, Fault, Observer, Phase, Refusal, Refused, Settled,
     Subject, Totals, Transition, Upstream, Window, abandon, hold, unwind_with,
 };
 
-const ABILITIES: [Ability; 14] = [
+const ABILITIES: [Ability; 15] = [
     Ability::Rate,
     Ability::CountWindow,
     Ability::TimeWindow,
@@ -22,6 +22,7 @@ const ABILITIES: [Ability; 14] = [
     Ability::Minimum,
     Ability::Neutral,
     Ability::SlowInFlight,
+    Ability::AbandonedSlow,
     Ability::Events,
     Ability::EventTotals,
     Ability::Reconfigure,
@@ -114,6 +115,12 @@ fn settings(config: &Config) -> BreakerConfig {
         .with_recovery_timeout(config.longest_break)
         .with_break_jitter(config.jitter)
         .with_half_open_lease(config.lease)
+        // What lasts too long and is cancelled then was slow; a policy, and not the default.
+        .with_abandoned(if config.slow.is_some() {
+            Abandoned::Slow
+        } else {
+            Abandoned::Neutral
+        })
         .with_slow_call(config.slow.map(|slow| SlowCall {
             longer_than: slow.longer_than,
             rate: slow.rate,

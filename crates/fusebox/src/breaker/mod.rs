@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::config::{BreakerConfig, ConfigError};
-use crate::engine::{Engine, Observer, ProbePlan, Refusal};
+use crate::engine::{Ending, Engine, Observer, ProbePlan, Refusal};
 use crate::error::NotPermitted;
 use crate::event::Event;
 use crate::outcome::Outcome;
@@ -19,7 +19,7 @@ use crate::snapshot::Snapshot;
 use crate::state::{Mode, ModeChange, State};
 pub use builder::CircuitBreakerBuilder;
 use permit::Leave;
-pub use permit::Permit;
+pub use permit::{Permit, Token};
 
 /// A circuit breaker for the calls to one dependency.
 ///
@@ -79,6 +79,35 @@ impl CircuitBreaker {
             Ok(None) => Ok(Permit::pass_through()),
             Err(refusal) => Err(self.not_permitted(&refusal)),
         }
+    }
+
+    /// Reports the result of a call whose permit became a [`Token`].
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreaker, Outcome};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let breaker = CircuitBreaker::builder("content_client").build()?;
+    /// let token = breaker.try_acquire()?.into_token();
+    /// // ... later, where the answer arrives:
+    /// breaker.settle(token, Outcome::Success, None).expect("a token of this breaker");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The token is of another breaker; here it is again.
+    pub fn settle(
+        &self,
+        token: Token,
+        outcome: Outcome,
+        retry_after: Option<Duration>,
+    ) -> Result<(), Token> {
+        if let Some(ticket) = token.of(&self.inner)? {
+            let ending = Ending::Result(outcome, retry_after);
+            self.inner.engine.settle(ticket, ending);
+        }
+        Ok(())
     }
 
     /// [`CircuitBreaker::try_acquire`] for a call that ends while the breaker is borrowed: no

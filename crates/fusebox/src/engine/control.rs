@@ -106,9 +106,10 @@ impl Engine {
                 "one of at most 64 different windows in the life of a breaker",
             ));
         };
-        let limit = slow_after(&config);
+        let (limit, under_way) = (slow_after(&config), config.judge_calls_under_way);
         self.settings.store(Arc::new(Settings::new(config)));
         self.prepare_overdue();
+        self.judges_under_way.store(under_way, Ordering::Release);
         self.slow_after.store(limit, Ordering::Release);
         if let Some(overdue) = self.overdue.get() {
             overdue.reconsider();

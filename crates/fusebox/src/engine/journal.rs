@@ -176,11 +176,10 @@ impl Journal {
         self.since = at;
         self.state = to;
         self.transitions.book(from, to);
-        match entry.cause {
-            Cause::ProbesSucceeded => self.recoveries.success += 1,
-            Cause::ProbeFailed | Cause::ProbeSlow | Cause::LeaseExpired => {
-                self.recoveries.failure += 1;
-            }
+        match (from, to, entry.cause) {
+            (State::HalfOpen, _, Cause::Operator | Cause::ModeOver) => {}
+            (State::HalfOpen, State::Closed, _) => self.recoveries.success += 1,
+            (State::HalfOpen, State::Open, _) => self.recoveries.failure += 1,
             _ => {}
         }
         let kind = EventKind::Transition {

@@ -21,6 +21,8 @@
 
 mod control;
 mod journal;
+#[cfg(all(test, fusebox_loom))]
+mod models;
 mod overdue;
 mod results;
 mod rules;
@@ -37,11 +39,12 @@ use crate::clock::TimeSource;
 use crate::config::BreakerConfig;
 use crate::event::{Cause, Identity};
 use crate::state::{Mode, State};
-use crate::sync::{AtomicU64, Mutex, Ordering, lock, update};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock, update};
 use crate::window::{REFRESH, Sliding, Totals, Windows};
 pub(crate) use journal::Observer;
 use journal::{Also, Entry, Journal};
 use overdue::{CellName, Overdue};
+pub(crate) use results::Ending;
 use rules::{NO_LIMIT, Settings, random, slow_after};
 use word::{Dated, Phase, Slots, Word, nanos};
 
@@ -76,8 +79,10 @@ pub(crate) enum ProbePlan {
 #[derive(Debug)]
 pub(crate) struct Engine {
     control: AtomicU64,
-    /// Copy of the limit of slow calls, for the hot path.
+    /// Copies of settings for the hot path: the limit of slow calls, and whether those under way
+    /// count.
     slow_after: AtomicU64,
+    judges_under_way: AtomicBool,
     streak: AtomicU64,
     windows: Windows,
     clock: TimeSource,
@@ -98,6 +103,8 @@ pub(crate) struct Engine {
     slots: AtomicU64,
     /// When a probe last took a slot, or tried to.
     last_probe: AtomicU64,
+    /// Calls that came while traffic was let back in steps.
+    ramp_turn: AtomicU64,
     /// The latest time a change was made at.
     latest: AtomicU64,
     failures: AtomicU64,
@@ -113,7 +120,7 @@ impl Phase {
     fn state(self) -> State {
         match self {
             Phase::Open | Phase::OpenAsked | Phase::ForcedOpen => State::Open,
-            Phase::HalfOpen => State::HalfOpen,
+            Phase::HalfOpen | Phase::Ramp => State::HalfOpen,
             _ => State::Closed,
         }
     }
@@ -180,6 +187,7 @@ impl Engine {
         let engine = Self {
             control: AtomicU64::new(Word::new(phase, 0, 0, 0).bits()),
             slow_after: AtomicU64::new(slow_after(&config)),
+            judges_under_way: AtomicBool::new(config.judge_calls_under_way),
             streak: zero(),
             windows: Windows::new(config.window),
             clock,
@@ -193,6 +201,7 @@ impl Engine {
             wish: AtomicU64::new(Dated::new(u64::MAX, Some(0)).bits()),
             slots: AtomicU64::new(Slots::none(u64::MAX).bits()),
             last_probe: zero(),
+            ramp_turn: zero(),
             latest: zero(),
             failures: zero(),
             neutral: zero(),
@@ -240,20 +249,24 @@ impl Engine {
         }
     }
 
-    /// `None` when calls under way must be looked at first, or a change came between.
+    /// `None` when calls under way must be looked at first.
     #[inline]
     fn admit_timed(&self, word: Word, limit: u64) -> Option<Ticket> {
-        let overdue = self.overdue.get()?;
         let now = self.now();
-        if overdue.is_due(now) {
-            return None;
+        let mut cell = None;
+        if self.judges_under_way.load(Ordering::Relaxed)
+            && let Some(overdue) = self.overdue.get()
+        {
+            if overdue.is_due(now) {
+                return None;
+            }
+            cell = overdue.begin(word.generation(), now, limit);
         }
-        let cell = overdue.begin(word.generation(), now, limit)?;
         self.window(word).admitted();
         Some(Ticket {
             word,
             began: now,
-            cell: Some(cell),
+            cell,
         })
     }
 
@@ -263,6 +276,7 @@ impl Engine {
             let (word, now) = self.look();
             match word.phase() {
                 Phase::SwitchedOff => return Ok(None),
+                Phase::Ramp if !self.ramp_admits(word, now) => return Err(self.refuse(word, None)),
                 Phase::Closed | Phase::Ramp | Phase::Disabled | Phase::MetricsOnly => {
                     return Ok(Some(self.admit_judged(word, now)));
                 }
@@ -285,7 +299,8 @@ impl Engine {
         if limit == NO_LIMIT || word.phase() == Phase::Disabled {
             return self.admit_untimed(word);
         }
-        let overdue = self.overdue.get();
+        let under_way = self.judges_under_way.load(Ordering::Relaxed);
+        let overdue = self.overdue.get().filter(|_| under_way);
         let cell = overdue.and_then(|overdue| overdue.begin(word.generation(), now, limit));
         self.window(word).admitted();
         Ticket {
@@ -348,7 +363,8 @@ impl Engine {
             // After the word: then no change that holds is dated later than the time we act at.
             let now = self.now();
             let moved = match word.phase() {
-                Phase::Closed | Phase::Ramp => self.look_at_speed(word, now),
+                Phase::Closed => self.look_at_speed(word, now),
+                Phase::Ramp => self.look_at_ramp(word, now) || self.look_at_speed(word, now),
                 Phase::MetricsOnly => self.look_at_mode(word, now) || self.look_at_speed(word, now),
                 Phase::Open | Phase::OpenAsked => self.look_at_break(word, now),
                 Phase::HalfOpen => self.look_at_probes(word, now),
@@ -372,6 +388,34 @@ impl Engine {
             }
             Ok(_) => false,
         }
+    }
+
+    fn look_at_ramp(&self, word: Word, now: u64) -> bool {
+        match self.end_of(word) {
+            Err(Moved) => true,
+            Ok(Some(end)) if now >= end => {
+                let change = Change::new(Phase::Closed, 0, Cause::ProbesSucceeded, end);
+                self.shift(word, change);
+                true
+            }
+            Ok(_) => false,
+        }
+    }
+
+    /// Of `n + 1` calls in step `k` of `n`, `k` pass, evenly spread.
+    fn ramp_admits(&self, word: Word, now: u64) -> bool {
+        let settings = self.settings.load();
+        let (Some(ramp), Ok(Some(end))) = (settings.config.ramp, self.end_of(word)) else {
+            return true;
+        };
+        let length = nanos(ramp.length);
+        // A live change may have made the ramp shorter than what is left of it.
+        let elapsed = u128::from(length.saturating_sub(end.saturating_sub(now)));
+        let steps = u64::from(ramp.steps);
+        let over = elapsed * u128::from(steps) / u128::from(length.max(1));
+        let passing = u64::try_from(over).map_or(steps, |over| (over + 1).min(steps));
+        let turn = self.ramp_turn.fetch_add(1, Ordering::Relaxed) % (steps + 1);
+        (turn + 1) * passing / (steps + 1) > turn * passing / (steps + 1)
     }
 
     fn look_at_mode(&self, word: Word, now: u64) -> bool {
@@ -419,7 +463,8 @@ impl Engine {
         let Some(overdue) = self.overdue.get() else {
             return false;
         };
-        if limit == NO_LIMIT || !overdue.is_due(now) {
+        let judged = self.judges_under_way.load(Ordering::Relaxed);
+        if limit == NO_LIMIT || !judged || !overdue.is_due(now) {
             return false;
         }
         // Only a call that has become overdue may trip, as only a call that ended badly may.
@@ -468,8 +513,21 @@ impl Engine {
         Ok(end.map(|end| Duration::from_nanos(end.saturating_sub(now))))
     }
 
-    /// Ends a half-open period well.
+    /// Ends the probing well: the circuit closes, or begins to let traffic back.
     fn close(&self, word: Word, probes: Totals, at: u64) -> bool {
+        if let Some(ramp) = self.settings.load().config.ramp {
+            let generation = word.generation().wrapping_add(1);
+            let end = at.saturating_add(nanos(ramp.length));
+            self.fix_break_end(generation, end);
+            let change = Change::new(Phase::Ramp, word.level(), Cause::ProbesSucceeded, at);
+            return self.shift(
+                word,
+                Change {
+                    totals: probes,
+                    ..change
+                },
+            );
+        }
         let change = Change::new(Phase::Closed, 0, Cause::ProbesSucceeded, at);
         self.shift(
             word,
@@ -614,7 +672,8 @@ impl Engine {
 
     /// Calls under way are counted by age from the first time that slow calls are judged.
     fn prepare_overdue(&self) {
-        if self.settings.load().config.slow_call.is_some() {
+        let settings = self.settings.load();
+        if settings.config.slow_call.is_some() && settings.config.judge_calls_under_way {
             self.overdue.get_or_init(|| Box::new(Overdue::new()));
         }
     }

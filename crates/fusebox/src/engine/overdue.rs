@@ -304,3 +304,57 @@ mod tests {
         assert_eq!(overdue.count(2, 200, 100), 0);
     }
 }
+
+#[cfg(all(test, fusebox_loom))]
+mod models {
+    use loom::sync::Arc;
+    use loom::thread;
+
+    use super::*;
+
+    fn explore(model: impl Fn() + Sync + Send + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(model);
+    }
+
+    /// A call ends while its cell's time comes round: it is taken out of where it is, once.
+    #[test]
+    fn nobody_is_taken_out_twice_or_left_behind() {
+        explore(|| {
+            let overdue = Arc::new(Overdue::new());
+            let lap = CELLS as u64;
+            let old = [0, 0].map(|_| overdue.begin(1, 0, 4).expect("present"));
+            let other = Arc::clone(&overdue);
+            let thread = thread::spawn(move || other.end(1, old[0]));
+            let new = overdue.begin(1, lap, 4).expect("present");
+            thread.join().expect("no panic");
+            assert_eq!(overdue.count(1, lap, 4), 1, "the other old one");
+            overdue.end(1, old[1]);
+            assert_eq!(overdue.count(1, lap + 4, 4), 1, "the new one");
+            overdue.end(1, new);
+            assert_eq!(overdue.count(1, u64::MAX, 4), 0);
+        });
+    }
+
+    /// Two that look at once: one of them is told, and a call admitted meanwhile is not forgotten.
+    #[test]
+    fn the_new_ones_are_told_once() {
+        explore(|| {
+            let overdue = Arc::new(Overdue::new());
+            overdue.begin(1, 0, 8).expect("present");
+            assert_eq!(overdue.look(1, 0, 8), None);
+            let other = Arc::clone(&overdue);
+            let thread = thread::spawn(move || {
+                let told = other.look(1, 8, 8);
+                other.begin(1, 8, 8);
+                told
+            });
+            let ours = overdue.look(1, 8, 8);
+            let theirs = thread.join().expect("no panic");
+            assert!(ours.is_some() != theirs.is_some(), "{ours:?} {theirs:?}");
+            assert!(overdue.is_due(16));
+            assert_eq!(overdue.look(1, 16, 8), Some(2));
+        });
+    }
+}

@@ -1,28 +1,36 @@
 //! What the result of a call means for the circuit: the trip rules applied, and the verdict on
 //! probes.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::rules::NO_LIMIT;
 use super::word::{Dated, Phase, Slots, Streak, Word, nanos};
 use super::{Also, Change, Engine, Ticket};
-use crate::config::TripRule;
+use crate::config::{Abandoned, Evidence};
 use crate::event::Cause;
 use crate::outcome::Outcome;
-use crate::sync::{Ordering, update};
+use crate::sync::{Ordering, lock, update};
 use crate::window::{Mark, Sliding, Totals};
+
+/// How an admitted call ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Ending {
+    /// With a result, and perhaps the dependency's wish to be left alone.
+    Result(Outcome, Option<Duration>),
+    /// Without one.
+    Abandoned,
+}
 
 impl Engine {
     /// Takes the result of an admitted call.
-    ///
-    /// `hint` is the dependency's wish to be left alone.
     #[inline]
     #[expect(clippy::needless_pass_by_value, reason = "a ticket is settled once")]
-    pub(crate) fn settle(&self, ticket: Ticket, outcome: Outcome, hint: Option<Duration>) {
-        if outcome == Outcome::Success && self.succeed_quickly(&ticket) {
-            return;
+    pub(crate) fn settle(&self, ticket: Ticket, ending: Ending) {
+        let success = matches!(ending, Ending::Result(Outcome::Success, _));
+        if !(success && self.succeed_quickly(&ticket)) {
+            self.settle_slowly(&ticket, ending);
         }
-        self.settle_slowly(&ticket, outcome, hint);
     }
 
     /// A success in the closed period it was admitted in, not slow, nothing else due: no lock, no
@@ -44,13 +52,13 @@ impl Engine {
         } else {
             let now = self.now();
             let limit = self.slow_after.load(Ordering::Relaxed);
-            let Some(overdue) = self.overdue.get() else {
-                return false;
-            };
-            if now.saturating_sub(ticket.began) >= limit || overdue.is_due(now) {
+            if now.saturating_sub(ticket.began) >= limit {
                 return false;
             }
-            if let Some(cell) = ticket.cell {
+            if let (Some(cell), Some(overdue)) = (ticket.cell, self.overdue.get()) {
+                if overdue.is_due(now) {
+                    return false;
+                }
                 overdue.end(generation, cell);
             }
             window.succeed(generation, now)
@@ -65,7 +73,7 @@ impl Engine {
     }
 
     #[cold]
-    fn settle_slowly(&self, ticket: &Ticket, outcome: Outcome, hint: Option<Duration>) {
+    fn settle_slowly(&self, ticket: &Ticket, ending: Ending) {
         // Before the circuit is brought up to date: this call is no longer under way.
         if let (Some(cell), Some(overdue)) = (ticket.cell, self.overdue.get()) {
             overdue.end(ticket.word.generation(), cell);
@@ -73,24 +81,27 @@ impl Engine {
         let (word, now) = self.look();
         self.latest.fetch_max(now, Ordering::AcqRel);
         let limit = self.slow_after.load(Ordering::Relaxed);
-        let slow = outcome != Outcome::Neutral
-            && ticket.began != NO_LIMIT
-            && now.saturating_sub(ticket.began) >= limit;
+        let long = ticket.began != NO_LIMIT && now.saturating_sub(ticket.began) >= limit;
+        let (outcome, hint, slow) = match ending {
+            Ending::Result(outcome, hint) => (outcome, hint, long && outcome != Outcome::Neutral),
+            Ending::Abandoned => match self.settings.load().config.abandoned {
+                Abandoned::Neutral => (Outcome::Neutral, None, false),
+                Abandoned::Failure => (Outcome::Failure, None, long),
+                Abandoned::Slow => (Outcome::Neutral, None, long),
+            },
+        };
         self.count(word, outcome, slow);
         if !word.same_period(ticket.word) {
             self.late.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let failed = match outcome {
-            Outcome::Success => false,
-            Outcome::Failure => true,
-            Outcome::Neutral => {
-                if word.phase() == Phase::HalfOpen {
-                    self.give_slot_back(word);
-                }
-                return;
+        let failed = outcome == Outcome::Failure;
+        if outcome == Outcome::Neutral && !slow {
+            if word.phase() == Phase::HalfOpen {
+                self.give_slot_back(word);
             }
-        };
+            return;
+        }
         if let (true, Some(hint)) = (failed, hint) {
             self.heed(word.generation(), now.saturating_add(nanos(hint)));
         }
@@ -125,33 +136,43 @@ impl Engine {
             self.late.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        if !mark.failed {
+        let consecutive = if mark.failed {
+            self.prolong_streak(generation)
+        } else {
             self.end_streak(generation);
-            if mark.slow {
-                let overdue = self.overdue_now(generation, now);
-                self.judge_speed(word, overdue, now);
-            }
+            0
+        };
+        // Only a call that made things worse may trip: never a quick success, though older
+        // successes may have left the window since the last failure.
+        if !mark.failed && !mark.slow {
             return;
         }
-        // Only a call that made things worse may trip: never a success, though older successes
-        // may have left the window since the last failure.
-        let consecutive = self.prolong_streak(generation);
         let settings = self.settings.load();
-        if settings.too_many_failures(totals, consecutive) {
-            let cause = match settings.config.trip_rule {
-                TripRule::Rate => Cause::FailureRate,
-                TripRule::Consecutive => Cause::ConsecutiveFailures,
-            };
+        if mark.failed
+            && let Some(cause) = settings.too_many_failures(totals, consecutive)
+        {
             self.trip(word, cause, totals, now);
-        } else if mark.slow {
-            let overdue = self.overdue_now(generation, now);
-            self.judge_speed(word, overdue, now);
+        } else if mark.slow && self.judge_speed(word, self.overdue_now(generation, now), now) {
+            // It has opened for its slowness.
+        } else if let Some(rule) = &settings.config.custom_rule {
+            let evidence = Evidence {
+                totals,
+                consecutive_failures: consecutive,
+            };
+            match catch_unwind(AssertUnwindSafe(|| rule.trips(&evidence))) {
+                Ok(true) => {
+                    self.trip(word, Cause::CustomRule, totals, now);
+                }
+                Ok(false) => {}
+                Err(_) => lock(&self.journal).observer_panics += 1,
+            }
         }
     }
 
     fn overdue_now(&self, generation: u64, now: u64) -> u64 {
         let limit = self.slow_after.load(Ordering::Relaxed);
-        let overdue = self.overdue.get();
+        let judged = self.settings.load().config.judge_calls_under_way;
+        let overdue = self.overdue.get().filter(|_| judged);
         overdue.map_or(0, |overdue| overdue.count(generation, now, limit))
     }
 

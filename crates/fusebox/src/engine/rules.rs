@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::word::nanos;
 use crate::backoff::{Backoff, unit};
 use crate::config::{BreakerConfig, TripRule, basis_points};
+use crate::event::Cause;
 use crate::window::Totals;
 
 /// The settings in force, with what the rules need of them made ready.
@@ -37,14 +38,23 @@ impl Settings {
         self.config.success_threshold
     }
 
-    pub(crate) fn too_many_failures(&self, totals: Totals, consecutive: u32) -> bool {
-        let least = self.config.failure_threshold;
-        match self.config.trip_rule {
-            TripRule::Rate => {
-                totals.failures >= u64::from(least)
-                    && reaches(totals.failures, totals.calls, self.failure_points)
-            }
-            TripRule::Consecutive => consecutive >= least,
+    /// The first of the rules about failures that is met, if any.
+    pub(crate) fn too_many_failures(&self, totals: Totals, consecutive: u32) -> Option<Cause> {
+        let config = &self.config;
+        let least = config.failure_threshold;
+        let rate = config.trip_rule == TripRule::Rate
+            && totals.failures >= u64::from(least)
+            && reaches(totals.failures, totals.calls, self.failure_points);
+        let in_a_row = match config.trip_rule {
+            TripRule::Rate => config.consecutive_failures,
+            TripRule::Consecutive => Some(least),
+        };
+        if rate {
+            Some(Cause::FailureRate)
+        } else {
+            in_a_row
+                .is_some_and(|most| consecutive >= most)
+                .then_some(Cause::ConsecutiveFailures)
         }
     }
 

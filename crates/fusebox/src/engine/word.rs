@@ -299,6 +299,28 @@ mod tests {
 
     const GENERATIONS: [u64; 6] = [0, 1, 2, 0xffff_ffff, (1 << 47) + 5, (1 << 48) - 1];
 
+    /// The design page draws the words with the widths they have here.
+    #[test]
+    fn the_design_page_draws_these_words() {
+        let page = include_str!("../../../../docs/design/breaker.md");
+        let generation = 64 - GENERATION_AT;
+        let failures = 64 - COUNT_BITS;
+        let words = [
+            format!(
+                "control   generation:{generation} | level:{LEVEL_BITS} | window:{WINDOW_BITS} | phase:{PHASE_BITS}"
+            ),
+            format!("dated     tag:{DATED_TAG_BITS} | time:{TIME_BITS} in units of 100 µs"),
+            format!("streak    tag:{COUNT_BITS} | failures:{failures}"),
+            format!(
+                "slots     tag:{SLOTS_TAG_BITS} | probes under way:{SLOT_BITS} | succeeded:{SLOT_BITS}"
+            ),
+        ];
+        assert_eq!(UNIT_NANOS, 100_000);
+        for word in words {
+            assert!(page.contains(&word), "not on the page: {word}");
+        }
+    }
+
     /// Every phase, window and level, with generations at the edges of their field.
     #[test]
     fn every_control_word_gives_back_its_fields() {

@@ -437,3 +437,107 @@ mod tests {
         }
     }
 }
+
+#[cfg(all(test, fusebox_loom))]
+mod models {
+    use loom::sync::Arc;
+    use loom::thread;
+
+    use super::*;
+
+    const OK: Mark = Mark {
+        failed: false,
+        slow: false,
+    };
+    const BAD: Mark = Mark {
+        failed: true,
+        slow: true,
+    };
+
+    fn explore(model: impl Fn() + Sync + Send + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(model);
+    }
+
+    #[test]
+    fn at_rest_the_sum_is_that_of_the_ring() {
+        explore(|| {
+            let window = Arc::new(CountWindow::new(2));
+            let other = Arc::clone(&window);
+            let thread = thread::spawn(move || {
+                other.record(1, BAD);
+                other.succeed(1);
+            });
+            window.record(1, BAD);
+            thread.join().expect("no panic");
+            assert_eq!(window.totals(1), window.ring_totals(1));
+            assert_eq!(window.totals(1).calls, 2);
+        });
+    }
+
+    #[test]
+    fn a_late_writer_spoils_nothing() {
+        explore(|| {
+            let window = Arc::new(CountWindow::new(1));
+            let other = Arc::clone(&window);
+            let thread = thread::spawn(move || {
+                other.record(1, BAD);
+            });
+            window.succeed(2);
+            thread.join().expect("no panic");
+            let now = window.totals(2);
+            assert_eq!((now.calls, now.failures, now.slow), (1, 0, 0));
+            assert_eq!(now, window.ring_totals(2));
+        });
+    }
+
+    /// Without the bias a field below zero borrows from its neighbour, or from the tag.
+    #[test]
+    fn totals_are_sane_while_writers_overlap() {
+        explore(|| {
+            let window = Arc::new(CountWindow::new(1));
+            window.succeed(1);
+            let sane = |totals: Option<Totals>| {
+                let totals = totals.expect("nobody has begun another generation");
+                assert!(
+                    totals.calls == 1 && totals.failures <= 1 && totals.slow <= 1,
+                    "{totals:?}"
+                );
+            };
+            let other = Arc::clone(&window);
+            let thread = thread::spawn(move || sane(other.record(1, BAD)));
+            sane(window.record(1, OK));
+            thread.join().expect("no panic");
+            assert_eq!(window.totals(1), window.ring_totals(1));
+        });
+    }
+
+    /// Of two that fail at once, one is told both failures.
+    #[test]
+    fn a_worsening_is_told_to_somebody() {
+        explore(|| {
+            let window = Arc::new(CountWindow::new(2));
+            let other = Arc::clone(&window);
+            let told = |window: &CountWindow| window.record(1, BAD).expect("in time").failures;
+            let thread = thread::spawn(move || told(&other));
+            let ours = told(&window);
+            assert_eq!(ours.max(thread.join().expect("no panic")), 2);
+        });
+    }
+
+    /// Dating old slots up while a later generation writes: nothing new is lost.
+    #[test]
+    fn a_refresh_takes_nothing_away() {
+        explore(|| {
+            let window = Arc::new(CountWindow::new(1));
+            window.record(REFRESH - 1, BAD);
+            let other = Arc::clone(&window);
+            let thread = thread::spawn(move || other.refresh(REFRESH));
+            window.record(REFRESH, BAD);
+            thread.join().expect("no panic");
+            assert_eq!(window.totals(REFRESH).failures, 1);
+            assert_eq!(window.totals(REFRESH), window.ring_totals(REFRESH));
+        });
+    }
+}

@@ -34,6 +34,12 @@ impl Lane {
         }
     }
 
+    /// A lane whose owner the test looks after.
+    #[cfg(all(test, fusebox_loom))]
+    pub(crate) const fn owned(index: usize) -> Self {
+        Self { index }
+    }
+
     #[inline]
     pub(crate) const fn index(self) -> usize {
         self.index

@@ -79,6 +79,10 @@ struct Sums {
 
 impl TimeWindow {
     pub(crate) fn new(length: u64, buckets: u32) -> Self {
+        Self::with_lanes(length, buckets, owned_lanes())
+    }
+
+    fn with_lanes(length: u64, buckets: u32, owned: usize) -> Self {
         let buckets = u64::from(buckets.max(1));
         let zero = || AtomicU64::new(0);
         Self {
@@ -86,7 +90,7 @@ impl TimeWindow {
             present: AtomicU64::new(present(u64::MAX, 0)),
             bucket_nanos: (length / buckets).max(1),
             buckets,
-            lanes: (0..=owned_lanes())
+            lanes: (0..=owned)
                 .map(|_| TimeLane {
                     admitted: zero(),
                     refused: zero(),
@@ -462,5 +466,137 @@ mod tests {
         });
         let totals = window.totals(3, TURNS * 30 * MS);
         assert_eq!((totals.calls, totals.failures), (6 * TURNS, 6 * TURNS / 10));
+    }
+}
+
+#[cfg(all(test, fusebox_loom))]
+mod models {
+    use loom::sync::Arc;
+    use loom::thread;
+
+    use super::*;
+
+    const BAD: Mark = Mark {
+        failed: true,
+        slow: false,
+    };
+    const BUCKET: u64 = 1_000_000;
+
+    fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(preemptions);
+        builder.check(model);
+    }
+
+    fn window(buckets: u32, owned: usize) -> Arc<TimeWindow> {
+        let length = BUCKET * u64::from(buckets);
+        Arc::new(TimeWindow::with_lanes(length, buckets, owned))
+    }
+
+    /// Over the edge of a bucket, on one lane for both and on two of their own.
+    #[test]
+    fn at_rest_every_call_is_in_the_totals() {
+        for lanes in [
+            [Lane::SHARED, Lane::SHARED],
+            [Lane::owned(1), Lane::owned(2)],
+        ] {
+            explore(2, move || {
+                let window = window(4, 2);
+                let other = Arc::clone(&window);
+                let [ours, theirs] = lanes;
+                let thread = thread::spawn(move || {
+                    other.succeed(theirs, 1, 0);
+                    other.record(theirs, 1, BAD, BUCKET);
+                });
+                window.record(ours, 1, BAD, BUCKET);
+                thread.join().expect("no panic");
+                let totals = window.totals(1, BUCKET);
+                assert_eq!((totals.calls, totals.failures), (3, 2));
+            });
+        }
+    }
+
+    /// Of two that fail at once on lanes of their own, one sees both: without the fence each could
+    /// read the other's lane before its own count had left the store buffer.
+    #[test]
+    fn a_worsening_is_told_to_somebody() {
+        explore(3, || {
+            let window = window(1, 2);
+            let other = Arc::clone(&window);
+            // Both lanes and the bucket have begun.
+            window.succeed(Lane::owned(1), 1, 0);
+            window.succeed(Lane::owned(2), 1, 0);
+            let told = |window: &TimeWindow, lane| {
+                window.record(lane, 1, BAD, 0).expect("in time").failures
+            };
+            let thread = thread::spawn(move || told(&other, Lane::owned(1)));
+            let ours = told(&window, Lane::owned(2));
+            assert_eq!(ours.max(thread.join().expect("no panic")), 2);
+        });
+    }
+
+    #[test]
+    fn a_late_writer_spoils_nothing() {
+        for lanes in [
+            [Lane::SHARED, Lane::SHARED],
+            [Lane::owned(1), Lane::owned(2)],
+        ] {
+            explore(2, move || {
+                let window = window(2, 2);
+                let other = Arc::clone(&window);
+                let [ours, theirs] = lanes;
+                let thread = thread::spawn(move || {
+                    other.record(theirs, 1, BAD, 0);
+                });
+                window.succeed(ours, 2, BUCKET);
+                thread.join().expect("no panic");
+                let totals = window.totals(2, BUCKET);
+                assert_eq!((totals.calls, totals.failures), (1, 0));
+            });
+        }
+    }
+
+    /// The first two calls of a generation come at once: both are in its window.
+    #[test]
+    fn a_generation_begins_with_nothing_and_loses_nothing() {
+        explore(3, || {
+            let window = window(2, 0);
+            window.succeed(Lane::SHARED, 1, 0);
+            let other = Arc::clone(&window);
+            let thread = thread::spawn(move || other.succeed(Lane::SHARED, 2, BUCKET));
+            window.succeed(Lane::SHARED, 2, BUCKET);
+            thread.join().expect("no panic");
+            assert_eq!(window.totals(2, BUCKET).calls, 2);
+        });
+    }
+
+    /// A milestone is read whole or not at all, and the later of two writers' stays.
+    #[test]
+    fn milestones_are_whole() {
+        explore(3, || {
+            let milestone = Arc::new(Milestone {
+                name: AtomicU64::new(EMPTY),
+                calls: AtomicU64::new(0),
+                others: AtomicU64::new(0),
+            });
+            let whole = |n: u64| Sums {
+                calls: n,
+                failures: n,
+                slow: n,
+            };
+            let other = Arc::clone(&milestone);
+            let thread = thread::spawn(move || {
+                other.write(present(1, 3), whole(3));
+                other.write(present(1, 8), whole(8));
+            });
+            for bucket in [3, 8] {
+                if let Some(sums) = milestone.read(present(1, bucket)) {
+                    assert_eq!(sums, whole(bucket));
+                }
+            }
+            thread.join().expect("no panic");
+            milestone.write(present(1, 3), whole(3));
+            assert_eq!(milestone.read(present(1, 8)), Some(whole(8)));
+        });
     }
 }
