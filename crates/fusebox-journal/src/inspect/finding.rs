@@ -42,14 +42,17 @@ pub enum FindingKind {
     Cursor,
     /// One slot of the cursor is unreadable; the other one counts. A loss of power does that.
     CursorSlot,
+    /// Records of this segment are encrypted and its key is not set: their checksums were looked at and
+    /// not their content.
+    Encrypted,
     /// An unfinished group at the end of the tail; none of it was acknowledged. A crash does that.
     Torn,
 }
 
 impl FindingKind {
-    /// Whether an ordinary crash leaves this behind, so that nothing is wrong with the disk.
+    /// Whether nothing is wrong with the disk: an ordinary crash leaves this behind, or a key is missing.
     pub fn is_harmless(self) -> bool {
-        matches!(self, Self::Torn | Self::CursorSlot)
+        matches!(self, Self::Torn | Self::CursorSlot | Self::Encrypted)
     }
 
     fn text(self) -> &'static str {
@@ -62,7 +65,21 @@ impl FindingKind {
             Self::Version => "of an unknown version",
             Self::Cursor => "cursor unreadable",
             Self::CursorSlot => "one slot of the cursor unreadable",
+            Self::Encrypted => "encrypted with a key that is not set",
             Self::Torn => "unfinished group, never acknowledged",
+        }
+    }
+}
+
+impl Finding {
+    /// A finding that costs no record.
+    pub(super) fn new(kind: FindingKind, file: PathBuf, bytes: Range<u64>) -> Self {
+        Self {
+            kind,
+            file,
+            bytes,
+            positions: None,
+            lost: 0,
         }
     }
 }

@@ -297,7 +297,7 @@ impl Inspection {
     ) -> Result<(), JournalError> {
         let mut seen = |step| match step {
             walk::Step::Seen(seen) => visit(seen),
-            walk::Step::Tail { .. } => ControlFlow::Continue(()),
+            walk::Step::Tail { .. } | walk::Step::Encrypted { .. } => ControlFlow::Continue(()),
         };
         self.walk(after.0, Limits::default(), &mut seen)
     }

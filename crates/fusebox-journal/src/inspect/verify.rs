@@ -119,6 +119,10 @@ impl Inspection {
                         progress(*state);
                     }
                 }
+                Step::Encrypted { settled } => {
+                    checked.records += 1;
+                    checked.waiting += u64::from(!settled);
+                }
                 Step::Seen(Seen::Finding(finding)) => report.add(finding),
                 Step::Tail { segment, from } => report.unjudged.push((self.path(segment), from)),
             }
@@ -136,13 +140,7 @@ impl Inspection {
             Err(error) => Err(error),
         };
         let size = size.map_err(JournalError::io("read the cursor"))?;
-        let finding = |kind, bytes| Finding {
-            kind,
-            file: file.clone(),
-            bytes,
-            positions: None,
-            lost: 0,
-        };
+        let finding = |kind, bytes| Finding::new(kind, file.clone(), bytes);
         match self.cursor {
             CursorState::Lost => report.add(finding(FindingKind::Cursor, 0..size)),
             CursorState::Slots(readable) => {

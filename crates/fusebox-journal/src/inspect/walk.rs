@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Finding, FindingKind, Inspection, Seen, SeenRecord, SegmentName};
 use crate::format::frame::{self, BodyCipher};
-use crate::format::segment::SegmentHeader;
+use crate::format::segment::{Codec, SegmentHeader};
 use crate::format::window::{self, Window};
 use crate::format::{HEADER, HeaderFault};
 use crate::fs::{FsFile, OpenMode};
@@ -25,6 +25,10 @@ pub(super) struct Limits {
 #[derive(Debug)]
 pub(super) enum Step {
     Seen(Seen),
+    /// A whole record that cannot be decrypted for want of its key.
+    Encrypted {
+        settled: bool,
+    },
     /// The tail of a live journal is not judged behind here.
     Tail {
         segment: SegmentName,
@@ -147,30 +151,28 @@ impl Inspection {
                 return Ok(report(Some(finding)));
             }
         };
+        let cipher = self.cipher_of(&header).unwrap_or(None);
+        let mut noted = Vec::new();
         if limits.headers {
-            for at in [0, header.size - HEADER as u64] {
-                let mut bytes = [0; HEADER];
-                let got = file.read_at(at, &mut bytes)?;
-                if got < HEADER || SegmentHeader::decode(&bytes) != Ok(header) {
-                    let finding = Finding {
-                        kind: FindingKind::HeaderCopy,
-                        file: self.path(segment),
-                        bytes: at..at + HEADER as u64,
-                        positions: None,
-                        lost: 0,
-                    };
-                    if report(Some(finding)).is_break() {
-                        return Ok(ControlFlow::Break(()));
-                    }
-                }
+            noted = self.header_copies(segment, file.as_ref(), &header)?;
+        }
+        if cipher.is_none() && header.codec != Codec::Clear {
+            noted.push(Finding::new(
+                FindingKind::Encrypted,
+                self.path(segment),
+                0..size,
+            ));
+        }
+        for finding in noted {
+            if report(Some(finding)).is_break() {
+                return Ok(ControlFlow::Break(()));
             }
         }
         let mut place = Place {
             segment,
             file: file.as_ref(),
             header: &header,
-            // Without its key a segment's records are findings.
-            cipher: self.cipher_of(&header).unwrap_or(None),
+            cipher,
             bound: following.unwrap_or(u64::MAX),
             end: header.data_end(),
             unjudged: u64::MAX,
@@ -190,13 +192,8 @@ impl Inspection {
                 // segment behind this one.
                 place.bound = scan.next.max(self.mark.next);
                 if scan.torn_bytes > 0 {
-                    let torn = Finding {
-                        kind: FindingKind::Torn,
-                        file: self.path(segment),
-                        bytes: scan.end..scan.end + scan.torn_bytes,
-                        positions: None,
-                        lost: 0,
-                    };
+                    let bytes = scan.end..scan.end + scan.torn_bytes;
+                    let torn = Finding::new(FindingKind::Torn, self.path(segment), bytes);
                     let flow = self.walk_records(&place, after, visit)?;
                     return Ok(match flow {
                         ControlFlow::Break(()) => flow,
@@ -206,6 +203,26 @@ impl Inspection {
             }
         }
         self.walk_records(&place, after, visit)
+    }
+
+    /// The copies of the header that are not readable.
+    fn header_copies(
+        &self,
+        segment: SegmentName,
+        file: &dyn FsFile,
+        header: &SegmentHeader,
+    ) -> io::Result<Vec<Finding>> {
+        let mut unreadable = Vec::new();
+        for at in [0, header.size - HEADER as u64] {
+            let mut bytes = [0; HEADER];
+            let got = file.read_at(at, &mut bytes)?;
+            if got < HEADER || SegmentHeader::decode(&bytes) != Ok(*header) {
+                let bytes = at..at + HEADER as u64;
+                let path = self.path(segment);
+                unreadable.push(Finding::new(FindingKind::HeaderCopy, path, bytes));
+            }
+        }
+        Ok(unreadable)
     }
 
     fn walk_records(
@@ -265,6 +282,13 @@ impl Inspection {
             position = frame.head.position + 1;
             offset = frame.offset + frame.head.padded();
             if position <= after + 1 {
+                continue;
+            }
+            if place.cipher.is_none() && header.codec != Codec::Clear {
+                let settled = self.settled.contains(frame.head.position);
+                if visit(Step::Encrypted { settled }).is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
                 continue;
             }
             let bytes = window.frame(&frame)?;

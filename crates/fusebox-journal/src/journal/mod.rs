@@ -376,11 +376,10 @@ impl Shared {
         if orders.closing {
             return Err(AppendError::Closed);
         }
-        // Under the lock: a record that is being committed may count twice, but never not at all.
-        let (waiting, used) = self.log.load();
-        let (records, bytes) = orders.admitted;
-        if waiting + records >= self.config.max_records
-            || used + bytes + size > self.config.max_bytes
+        let load = self.log.load();
+        let (records, bytes) = orders.under_way(&load);
+        if load.waiting + records >= self.config.max_records
+            || load.bytes + bytes + size > self.config.max_bytes
         {
             return Err(AppendError::Full);
         }
@@ -422,6 +421,9 @@ impl Shared {
             let known = self.dead.of_origin(position.0);
             if known.is_none_or(|known| known.id != stored.entry.id) {
                 self.dead.add(position, &stored.entry, burial)?;
+                // It may have begun a segment: the next is made ahead, so a full disk still buries.
+                self.desk.lock().prepare = true;
+                self.desk.prepare.notify_one();
             }
             self.log.settle(&[position.0]);
         } else if position.0 == 0 || position.0 >= self.log.next_position() {
@@ -474,7 +476,8 @@ impl Shared {
         let counters = usage.counters;
         let (refused, append_times, queued) = {
             let orders = self.desk.lock();
-            (orders.refused, orders.append_times, orders.admitted)
+            let queued = orders.under_way(&self.log.load());
+            (orders.refused, orders.append_times, queued)
         };
         let now = self.fs.now();
         let outlook = guard(&self.pace).look(

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Shared;
 use super::promise::Promise;
 use crate::format::frame::NewRecord;
+use crate::log::Load;
 use crate::{AppendError, Histogram, JournalError, Position};
 
 /// A record that waits for its group.
@@ -23,7 +24,7 @@ pub(super) struct Waiting {
 #[derive(Debug, Default)]
 pub(super) struct Orders {
     pub(super) queue: VecDeque<Waiting>,
-    /// Records and bytes that are in the queue or being written.
+    /// Records that were queued so far and their bytes, without those that were not accepted then.
     pub(super) admitted: (u64, u64),
     pub(super) settlers: Vec<Promise<Result<(), JournalError>>>,
     pub(super) save: bool,
@@ -35,6 +36,17 @@ pub(super) struct Orders {
     pub(super) room_waiters: Vec<Promise<()>>,
     pub(super) refused: Refusals,
     pub(super) append_times: Histogram,
+}
+
+impl Orders {
+    /// Records and bytes that are queued or being written: never counted with those that wait in the
+    /// log, since both change at once there.
+    pub(super) fn under_way(&self, load: &Load) -> (u64, u64) {
+        (
+            self.admitted.0 - load.accepted.0,
+            self.admitted.1 - load.accepted.1,
+        )
+    }
 }
 
 /// Records that were not accepted, by reason.
@@ -153,7 +165,6 @@ pub(super) fn commit(shared: &Arc<Shared>) {
             orders.queue.drain(..count).collect::<Vec<_>>()
         };
         let size: u64 = group.iter().map(|w| w.size).sum();
-        let count = group.len() as u64;
         let (records, callers): (Vec<_>, Vec<_>) = group
             .into_iter()
             .map(|w| (w.record, (w.promise, w.since)))
@@ -162,13 +173,14 @@ pub(super) fn commit(shared: &Arc<Shared>) {
         let now = shared.fs.now();
         let was_busy = {
             let mut orders = desk.lock();
+            let (_, under_way) = orders.under_way(&shared.log.load());
             let was_busy =
-                orders.admitted.1 + shared.config.max_record_bytes > shared.config.max_queue_bytes;
-            orders.admitted.0 -= count;
-            orders.admitted.1 -= size;
+                under_way + size + shared.config.max_record_bytes > shared.config.max_queue_bytes;
             if let Some(error) = &appended.error {
-                let refused = (records.len() - appended.accepted) as u64;
-                orders.refused.count(error, refused);
+                let refused = &records[appended.accepted..];
+                orders.admitted.0 -= refused.len() as u64;
+                orders.admitted.1 -= refused.iter().map(|r| r.disk_len(None)).sum::<u64>();
+                orders.refused.count(error, refused.len() as u64);
             }
             for (_, since) in callers.iter().take(appended.accepted) {
                 orders.append_times.add(now.saturating_sub(*since));

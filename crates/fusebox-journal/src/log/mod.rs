@@ -55,6 +55,17 @@ pub(crate) struct Usage {
     pub(crate) counters: Counters,
 }
 
+/// What admission counts with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    /// Records that wait.
+    pub(crate) waiting: u64,
+    /// Bytes of segment files.
+    pub(crate) bytes: u64,
+    /// Records accepted since the log was opened, and what they take on disk by themselves.
+    pub(crate) accepted: (u64, u64),
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -101,10 +112,14 @@ impl Log {
         }
     }
 
-    /// Records that wait, and bytes of segment files.
-    pub(crate) fn load(&self) -> (u64, u64) {
+    /// What admission counts with, all of one moment.
+    pub(crate) fn load(&self) -> Load {
         let state = self.state();
-        (state.waiting(), self.bytes(&state))
+        Load {
+            waiting: state.waiting(),
+            bytes: self.bytes(&state),
+            accepted: state.accepted,
+        }
     }
 
     fn bytes(&self, state: &State) -> u64 {

@@ -66,6 +66,7 @@ impl Log {
 
         let state = State {
             next: 1,
+            accepted: (0, 0),
             synced: slot.tail,
             next_number: segments
                 .last()

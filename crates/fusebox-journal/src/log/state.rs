@@ -31,6 +31,8 @@ pub(crate) struct State {
     /// What is known to be synced: by a sync of this process that succeeded, or by the cursor.
     pub(crate) synced: TailMark,
     pub(crate) next_number: u64,
+    /// Records accepted since the log was opened, and what they take on disk by themselves.
+    pub(crate) accepted: (u64, u64),
     pub(crate) settled: Runs,
     /// Counts changes of `settled`.
     pub(crate) version: u64,

@@ -111,6 +111,7 @@ impl Log {
         let cipher = tail.cipher.as_deref();
         buffer.clear();
         let mut count = 0;
+        let mut sizes = 0;
         for (record, position) in records.iter().zip(position..) {
             let more = buffer.len() as u64 + record.disk_len(cipher);
             let group_is_full = more > self.config.max_group_bytes as u64;
@@ -118,6 +119,7 @@ impl Log {
                 break;
             }
             record.encode(buffer, group, tail.header.salt, position, cipher);
+            sizes += record.disk_len(None);
             count += 1;
         }
         let bytes = align_up(buffer.len() as u64, tail.header.alignment.into());
@@ -138,6 +140,8 @@ impl Log {
         let mut state = self.state();
         state.tail = Some((number, end));
         state.next += count as u64;
+        state.accepted.0 += count as u64;
+        state.accepted.1 += sizes;
         state.synced = TailMark {
             number,
             end,

@@ -9,6 +9,7 @@
 
 mod concurrent;
 mod damage;
+mod encryption;
 mod inspect;
 mod kill;
 mod owner;

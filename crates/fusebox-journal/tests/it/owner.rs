@@ -4,9 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fusebox_journal::fs::sim::SimFs;
-use fusebox_journal::{AppendError, Burial, Journal, JournalError, Position};
+use fusebox_journal::{AppendError, Burial, Journal, JournalError, Pending, Position};
 
 use crate::support::{all, entry, fill, numbers, small};
+
+/// Waits until the next segments are there, so that their syncs are not those a test looks for.
+fn made_ahead(fs: &SimFs, journal: &Journal) {
+    let is_there = |name: &str| fs.paths().iter().any(|path| path.ends_with(name));
+    while !(journal.stats().spare_ready && is_there("dead/spare")) {
+        std::thread::yield_now();
+    }
+}
 
 #[test]
 fn a_closed_journal_refuses_everything() {
@@ -55,6 +63,33 @@ fn the_quota_of_records_refuses_and_has_room_again() {
     fill(&journal, 50, 51, 10);
     assert_eq!(numbers(&all(&journal)), (1..51).collect::<Vec<_>>());
     drop(more);
+}
+
+/// A record that was just being written was counted in the queue and in the log, so that a journal was
+/// full at half its quota.
+#[test]
+fn the_quota_is_reached_exactly_by_many_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = small();
+    config.max_records = 500;
+    let journal = Journal::open(dir.path(), config).unwrap();
+    let accepted: usize = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..8_u64)
+            .map(|writer| {
+                let journal = &journal;
+                scope.spawn(move || {
+                    let pending: Vec<_> = (0..100)
+                        .map(|n| journal.append(entry(writer * 100 + n, 10)))
+                        .collect();
+                    let answers = pending.into_iter().map(Pending::wait);
+                    answers.flatten().count()
+                })
+            })
+            .collect();
+        writers.into_iter().map(|w| w.join().unwrap()).sum()
+    });
+    assert_eq!(accepted, 500);
+    assert_eq!(journal.stats().refused_full, 300);
 }
 
 #[test]
@@ -160,6 +195,7 @@ fn a_group_has_all_who_came_during_the_sync_before() {
     fs.sync_takes(Duration::from_millis(5));
     let journal = Journal::open_on(Arc::new(fs.clone()), "/j", small()).unwrap();
     fill(&journal, 0, 1, 10);
+    made_ahead(&fs, &journal);
     let (groups, syncs) = (journal.stats().groups, fs.counts().syncs);
     fs.hold_syncs();
     let first = journal.append(entry(1, 10));
@@ -187,6 +223,7 @@ fn nothing_is_answered_or_seen_before_it_is_synced() {
     let fs = SimFs::new(1);
     let journal = Journal::open_on(Arc::new(fs.clone()), "/j", small()).unwrap();
     fill(&journal, 0, 1, 10);
+    made_ahead(&fs, &journal);
     fs.hold_syncs();
     let append = journal.append(entry(1, 10));
     fs.wait_for_held_sync();
@@ -229,9 +266,7 @@ fn a_full_disk_refuses_settles_and_goes_on_by_itself() {
     let mut positions = fill(&journal, 0, 100, 1000);
     // No room but what the journal has made ahead; the first dead letter has its file.
     journal.bury(positions[99], &Burial::default()).unwrap();
-    while !journal.stats().spare_ready {
-        std::thread::yield_now();
-    }
+    made_ahead(&fs, &journal);
     fs.set_capacity(Some(fs.used_bytes()));
     let mut n = 100;
     let refused = loop {
@@ -358,6 +393,7 @@ fn the_cursor_says_what_a_crash_would_bring_back() {
     let fs = SimFs::new(1);
     let journal = Journal::open_on(Arc::new(fs.clone()), "/j", small()).unwrap();
     let positions = fill(&journal, 0, 10, 10);
+    made_ahead(&fs, &journal);
     fs.hold_syncs();
     let settle = journal.settle(&positions[..4]);
     fs.wait_for_held_sync();
