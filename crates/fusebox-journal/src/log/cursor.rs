@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tracing::warn;
 
@@ -190,13 +191,20 @@ impl Log {
             }
             removed
         };
-        for segment in removed {
+        // A reader that is busy goes on to another one by itself.
+        if let Ok(mut reader) = self.reader.try_lock() {
+            reader.let_go(&removed);
+        }
+        for segment in &removed {
             if segment.keep {
-                self.quarantine_segment(&segment);
-            } else if let Err(error) = self.fs.unlink(&self.segment_path(&segment)) {
+                self.quarantine_segment(segment);
+            } else if let Err(error) = self.fs.unlink(&self.segment_path(segment)) {
                 // It is removed when the log is opened again.
                 warn!(number = segment.number, %error, "settled segment not removed");
             }
+        }
+        if !removed.is_empty() {
+            self.freed.store(true, Ordering::Release);
         }
         Ok(())
     }

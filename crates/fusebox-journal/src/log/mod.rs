@@ -15,6 +15,7 @@ mod tests;
 mod writer;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::JournalConfig;
@@ -40,6 +41,8 @@ pub(crate) struct Log {
     cursor: Mutex<Cursor>,
     reader: Mutex<Reader>,
     spare: Mutex<Option<Spare>>,
+    /// Files were removed, and no sync has told the file system to give their space back.
+    freed: AtomicBool,
 }
 
 /// Numbers for statistics and admission.

@@ -21,6 +21,17 @@ pub(super) struct Reader {
     open: Option<OpenSegment>,
 }
 
+impl Reader {
+    /// Lets go of a file that was removed, so that its space is free at once.
+    pub(super) fn let_go(&mut self, removed: &[Segment]) {
+        let is_gone = |open: &mut OpenSegment| {
+            let number = open.header.number;
+            removed.iter().any(|segment| segment.number == number)
+        };
+        drop(self.open.take_if(is_gone));
+    }
+}
+
 /// A segment with its header.
 #[derive(Debug, Clone)]
 struct OpenSegment {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use tracing::{info, warn};
@@ -97,6 +98,7 @@ impl Log {
             cursor: Mutex::new(cursor),
             reader: Mutex::new(Reader::default()),
             spare: Mutex::new(None),
+            freed: AtomicBool::new(false),
         };
         if names.iter().any(|name| name == SPARE) {
             log.find_spare().map_err(failed("open", &log.path(SPARE)))?;

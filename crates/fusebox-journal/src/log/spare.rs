@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::{Log, lock};
 use crate::AppendError;
@@ -58,12 +59,16 @@ impl Log {
     fn make_spare(&self) -> Result<Spare, AppendError> {
         let needed = self.config.segment_bytes + self.config.reserve_bytes;
         // A disk that does not tell shows it when the zeros are written.
-        if self
-            .fs
-            .free_bytes(&self.dir)
-            .is_ok_and(|free| free < needed)
-        {
-            return Err(AppendError::NoSpace);
+        let is_short = || {
+            let free = self.fs.free_bytes(&self.dir);
+            free.is_ok_and(|free| free < needed)
+        };
+        if is_short() {
+            // Some file systems count the space of a removed file as free only behind the next sync.
+            let freed = self.freed.swap(false, Ordering::AcqRel);
+            if !freed || self.fs.sync_dir(&self.dir).is_err() || is_short() {
+                return Err(AppendError::NoSpace);
+            }
         }
         let made = self.write_spare();
         if made.is_err() {

@@ -10,6 +10,7 @@
 mod concurrent;
 mod damage;
 mod encryption;
+mod full_disk;
 mod inspect;
 mod kill;
 mod owner;
