@@ -39,7 +39,9 @@ mod record;
 pub use backlog::{Backlog, BacklogError, BacklogStats, DeadReason, JournalBacklog};
 pub use broker::{Attempt, Broker, Delivered, Delivery, ErrorClass, SendError, TroubleSink};
 pub use bus::{EventBus, PublishError};
-pub use drainer::{Drainer, DrainerConfig, DrainerHandle, DrainerStats};
+pub use drainer::{
+    Blocked, Drainer, DrainerConfig, DrainerHandle, DrainerStats, PoisonPolicy, Resolution,
+};
 pub use producer::{ATTEMPT_HEADER, KafkaProducerConfig, MAYBE_DUPLICATE_HEADER, RdKafkaBroker};
 pub use publisher::{
     Mode, PublisherConfig, PublisherStats, PublisherWorker, ResilientPublisher, WallClock, WhenFull,

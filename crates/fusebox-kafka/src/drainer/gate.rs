@@ -2,7 +2,7 @@
 //!
 //! | circuit | fed | what is told to the circuit |
 //! |---|---|---|
-//! | closed | the whole window | each delivery: success; a stall: a failure now and then |
+//! | closed | the whole window; after an outage first one record, doubling with each round trip | each delivery: success; a stall: a failure now and then |
 //! | open | nothing | nothing; what the producer holds may still be delivered, and an idle producer's cluster is asked for a sign of life: either ends the break |
 //! | half-open | one record at a time | a delivery or a sign of life: success; none in time: failure |
 
@@ -27,9 +27,21 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 /// What may be fed now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
-    Window,
+    /// As many at once as the window takes, or at most so many.
+    Window(usize),
     OneAtATime,
     Nothing,
+}
+
+impl Flow {
+    /// Whether one more record may be fed.
+    pub(super) fn allows(self, in_flight: usize) -> bool {
+        match self {
+            Self::Window(most) => in_flight < most,
+            Self::OneAtATime => in_flight == 0,
+            Self::Nothing => false,
+        }
+    }
 }
 
 pub(super) struct Gate {
@@ -51,6 +63,12 @@ pub(super) struct Gate {
     /// A sign of life ended a break, and then a record was not delivered: signs of life count for
     /// nothing until the circuit has closed.
     misled: bool,
+    /// After an outage: how many records may be under way; it grows with each delivery.
+    ramp: Option<usize>,
+    most: usize,
+    /// The circuit was not closed when it was looked at last.
+    was_ill: bool,
+    recovered: bool,
 }
 
 /// What half-open permits are held for.
@@ -89,7 +107,16 @@ impl Gate {
             question: None,
             next_question: now,
             misled: false,
+            ramp: None,
+            most: config.max_records.max(1),
+            was_ill: false,
+            recovered: false,
         }
+    }
+
+    /// Whether an outage has ended since the last call.
+    pub(super) fn take_recovery(&mut self) -> bool {
+        std::mem::take(&mut self.recovered)
     }
 
     /// Brings the gate up to date; `nothing_to_feed` says that no record is ready to be tried.
@@ -109,14 +136,19 @@ impl Gate {
             self.look_at = None;
             self.misled = false;
             self.next_question = now + ASK_EVERY;
+            if std::mem::take(&mut self.was_ill) {
+                self.ramp = Some(1);
+                self.recovered = true;
+            }
             self.judge_progress(now);
             // The last failure may have opened it.
             return if self.breaker.state() == State::Closed {
-                Flow::Window
+                Flow::Window(self.ramp.unwrap_or(usize::MAX))
             } else {
                 Flow::Nothing
             };
         }
+        self.was_ill = true;
         if matches!(self.trial, Trial::None) && self.look_at.is_none_or(|at| at <= now) {
             match self.breaker.try_acquire() {
                 Ok(permit) => {
@@ -147,6 +179,11 @@ impl Gate {
     /// A record was delivered.
     pub(super) fn delivered(&mut self, now: Instant) {
         self.answered(now);
+        // One more for each delivery: twice as many with each round trip.
+        self.ramp = self
+            .ramp
+            .map(|most| most + 1)
+            .filter(|most| *most < self.most);
         match std::mem::replace(&mut self.trial, Trial::None) {
             Trial::Record { permit, .. } => {
                 permit.success();

@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use super::blocks::{Blocked, Resolution};
 use crate::backlog::DeadReason;
 use crate::broker::Delivered;
 use crate::receipt::{Receipt, Receipts};
-use crate::record::Record;
+use crate::record::{Position, Record};
 
 type Callback = Arc<dyn Fn(&Record) + Send + Sync>;
 
@@ -42,6 +43,8 @@ pub struct DrainerStats {
     pub rebuilt: u64,
     /// Topics that are paused for a fault of theirs.
     pub paused_topics: u64,
+    /// Keys and topics that a refused record holds up.
+    pub blocked: u64,
 }
 
 #[derive(Default)]
@@ -50,6 +53,8 @@ pub(super) struct Shared {
     stats: Mutex<DrainerStats>,
     callbacks: RwLock<Vec<Callback>>,
     receipts: Arc<Receipts>,
+    blocked: Mutex<Vec<Blocked>>,
+    decisions: Mutex<Vec<(Position, Resolution)>>,
 }
 
 impl DrainerHandle {
@@ -74,6 +79,21 @@ impl DrainerHandle {
             .stats
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The records that hold up others, in order.
+    pub fn blocked(&self) -> Vec<Blocked> {
+        let blocked = self.shared.blocked.lock();
+        blocked.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Decides about a record that holds up others. One that does not is left alone.
+    pub fn resolve(&self, position: Position, resolution: Resolution) {
+        let decisions = self.shared.decisions.lock();
+        let mut decisions = decisions.unwrap_or_else(PoisonError::into_inner);
+        decisions.push((position, resolution));
+        drop(decisions);
+        self.wake();
     }
 
     /// Waits for the end of an event: delivered, or refused for good. Ask before the event can be sent.
@@ -117,6 +137,16 @@ impl Shared {
         for callback in &*callbacks {
             callback(record);
         }
+    }
+
+    pub(super) fn set_blocked(&self, list: Vec<Blocked>) {
+        self.update(|stats| stats.blocked = list.len() as u64);
+        *self.blocked.lock().unwrap_or_else(PoisonError::into_inner) = list;
+    }
+
+    pub(super) fn take_decisions(&self) -> Vec<(Position, Resolution)> {
+        let decisions = self.decisions.lock();
+        std::mem::take(&mut *decisions.unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A record became a dead letter.

@@ -8,14 +8,18 @@
 //! | `reader` | where the drainer is in the backlog |
 //! | `window` | every record that left the backlog's head and is not settled yet |
 //! | `gate` | the circuit: is anything being delivered? |
+//! | `pace` | how fast records are handed over |
 //! | `pauses` | topics at fault |
+//! | `blocks` | lanes that a refused record holds up |
 //! | `retry` | when failed work is tried again |
 //! | `tries` | how often a record was handed over, and whether it may have arrived |
 
+mod blocks;
 mod config;
 mod engine;
 mod gate;
 mod handle;
+mod pace;
 mod pauses;
 mod reader;
 mod retry;
@@ -28,6 +32,7 @@ use std::sync::Arc;
 use fusebox::CircuitBreaker;
 use tokio_util::sync::CancellationToken;
 
+pub use self::blocks::{Blocked, PoisonPolicy, Resolution};
 pub use self::config::DrainerConfig;
 use self::engine::Engine;
 use self::handle::Shared;
@@ -44,8 +49,15 @@ use crate::broker::Broker;
 /// producer holds stays there. Half-open, the oldest record is the probe; when there is none, the
 /// cluster is asked for a sign of life, so a circuit heals without traffic.
 ///
+/// After an outage the window begins with one record and doubles with each round trip, and records are
+/// handed over no faster than [`DrainerConfig::recovery_pace`] until the backlog is fed.
+///
 /// A record leaves the backlog in two ways: delivered, or buried with a reason after it was refused
-/// twice for its own sake, the second time alone.
+/// twice for its own sake, the second time alone. Under another [`PoisonPolicy`] than the default it
+/// stays instead, and holds up its key or topic until somebody [resolves](DrainerHandle::resolve) it.
+///
+/// Order within a lane holds but for one case: under the policy *skip*, a record that Kafka refuses is
+/// overtaken by those of its lane that were under way with it.
 pub struct Drainer {
     backlog: Arc<dyn Backlog>,
     broker: Arc<dyn Broker>,

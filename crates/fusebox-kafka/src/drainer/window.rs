@@ -89,6 +89,15 @@ impl Window {
             })
     }
 
+    pub(super) fn is_lane_in_flight(&self, record: &Record) -> bool {
+        let same = |other: &Record| other.topic == record.topic && other.key == record.key;
+        self.in_flight > 0
+            && record.key.is_some()
+            && self.entries.values().any(|entry| {
+                matches!(entry.stage, Stage::InFlight { .. }) && same(&entry.parked.record)
+            })
+    }
+
     pub(super) fn record(&self, position: Position) -> Option<&Record> {
         self.parked(position).map(|parked| &parked.record)
     }

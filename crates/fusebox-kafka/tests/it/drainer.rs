@@ -396,3 +396,71 @@ async fn watchers_hear_of_each_delivery_and_the_numbers_add_up() {
     );
     running.stop().await;
 }
+
+/// After an outage the cluster gets one record, then two, then four.
+#[tokio::test(start_paused = true)]
+async fn after_an_outage_the_window_grows_with_each_round_trip() {
+    let (backlog, broker) = (
+        Arc::new(MemoryBacklog::default()),
+        ModelBroker::start(Duration::from_millis(5)),
+    );
+    let breaker = breaker();
+    let running = run(
+        &backlog,
+        as_broker(&broker),
+        &breaker,
+        DrainerConfig::default(),
+    );
+    broker.go_down();
+    fill(&backlog, [1]);
+    until("open", || breaker.state() == State::Open).await;
+    fill(&backlog, 2..=400);
+    broker.come_up();
+    until("closed", || breaker.state() == State::Closed).await;
+    let at_first = broker.log().len();
+    let mut widest = 0;
+    while backlog.waiting() > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let (under_way, delivered) = (broker.pending(), broker.log().len() - at_first);
+        assert!(
+            under_way <= 2 + delivered,
+            "{under_way} at once after {delivered}"
+        );
+        widest = widest.max(under_way);
+    }
+    assert!(widest > 50, "never wider than {widest}");
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_is_made_up_for_at_the_recoverys_pace_and_then_at_full_speed() {
+    let (backlog, broker) = (
+        Arc::new(MemoryBacklog::default()),
+        ModelBroker::start(Duration::ZERO),
+    );
+    let breaker = breaker();
+    let mut config = DrainerConfig::default();
+    config.recovery_pace = std::num::NonZeroU32::new(100);
+    let running = run(&backlog, as_broker(&broker), &breaker, config);
+    broker.go_down();
+    fill(&backlog, [1]);
+    until("open", || breaker.state() == State::Open).await;
+    fill(&backlog, 2..=300);
+    broker.come_up();
+    let start = Instant::now();
+    until("made up for", || backlog.waiting() == 0).await;
+    let took = start.elapsed();
+    assert!(took > Duration::from_millis(2_700), "{took:?}");
+    assert!(took < Duration::from_millis(4_500), "{took:?}");
+    fill(&backlog, 301..=1_300);
+    running.handle.wake();
+    let start = Instant::now();
+    until("full speed", || backlog.waiting() == 0).await;
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(broker.log(), (1..=1_300).collect::<Vec<_>>());
+    running.stop().await;
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fusebox::State;
-use fusebox_kafka::{Broker, DrainerConfig, ErrorClass};
+use fusebox_kafka::{Broker, DrainerConfig, ErrorClass, PoisonPolicy, Position, Resolution};
 use tokio::time::Instant;
 
 use crate::model::{MemoryBacklog, ModelBroker, breaker, error, firsts, record, run, until};
@@ -281,5 +281,138 @@ async fn wrong_credentials_open_the_circuit_and_keep_everything() {
     until("done", || backlog.waiting() == 0).await;
     assert_eq!(firsts(&broker.log()), (1..=10).collect::<Vec<_>>());
     assert!(backlog.dead().is_empty());
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_try_says_whether_an_earlier_one_may_have_arrived() {
+    let (backlog, broker, as_broker) = setup();
+    broker.refuse(2, &[error(ErrorClass::Fatal, "_FATAL")]);
+    broker.refuse(5, &[error(ErrorClass::Message, "INVALID_RECORD")]);
+    for n in 1..=5 {
+        backlog.push(record(n, "t", "k"));
+    }
+    let running = run(&backlog, as_broker, &breaker(), DrainerConfig::default());
+    until("done", || backlog.waiting() == 0).await;
+    let tries: Vec<_> = broker
+        .enqueued()
+        .into_iter()
+        .zip(broker.attempts())
+        .map(|(n, attempt)| (n, attempt.number, attempt.maybe_duplicate))
+        .collect();
+    assert_eq!(
+        tries,
+        [
+            (1, 1, false),
+            (2, 1, false),
+            (3, 1, false),
+            (4, 1, false),
+            (5, 1, false),
+            // The producer died with these in its hands.
+            (2, 2, true),
+            (3, 2, true),
+            (4, 2, true),
+            (5, 2, true),
+            // Refused for certain, but its first try is still unknown.
+            (5, 3, true),
+        ]
+    );
+    assert_eq!(running.handle.stats().maybe_duplicates, 5);
+    running.stop().await;
+}
+
+fn policy(policy: PoisonPolicy) -> DrainerConfig {
+    let mut config = DrainerConfig::default();
+    config.poison_by_topic.insert("strict".to_owned(), policy);
+    config
+}
+
+/// Two refusals of record 3, then it would be taken.
+fn poison_three(broker: &ModelBroker, backlog: &MemoryBacklog) {
+    let refused = error(ErrorClass::Message, "POLICY_VIOLATION");
+    broker.refuse(3, &[refused.clone(), refused]);
+    for n in 1..=3 {
+        backlog.push(record(n, "strict", "k"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_record_holds_up_its_key_until_somebody_decides() {
+    for resolution in [Resolution::Retry, Resolution::Bury] {
+        let (backlog, broker, as_broker) = setup();
+        poison_three(&broker, &backlog);
+        let running = run(
+            &backlog,
+            Arc::clone(&as_broker),
+            &breaker(),
+            policy(PoisonPolicy::BlockKey),
+        );
+        until("blocked", || running.handle.stats().blocked == 1).await;
+        for n in 4..=9 {
+            backlog.push(record(n, "strict", if n % 2 == 0 { "k" } else { "other" }));
+        }
+        running.handle.wake();
+        until("the other key", || broker.log() == [1, 2, 5, 7, 9]).await;
+        let blocked = running.handle.blocked();
+        assert_eq!(blocked.len(), 1);
+        assert_eq!(
+            (blocked[0].topic.as_str(), blocked[0].key.as_deref()),
+            ("strict", Some("k"))
+        );
+        assert_eq!(blocked[0].reason.code, "POLICY_VIOLATION");
+        assert!(backlog.dead().is_empty());
+
+        // Nothing is remembered over a restart, and the key is held up again all the same.
+        running.stop().await;
+        if resolution == Resolution::Bury {
+            let refused = error(ErrorClass::Message, "POLICY_VIOLATION");
+            broker.refuse(3, &[refused.clone(), refused]);
+        }
+        let running = run(
+            &backlog,
+            as_broker,
+            &breaker(),
+            policy(PoisonPolicy::BlockKey),
+        );
+        if resolution == Resolution::Bury {
+            until("blocked again", || running.handle.stats().blocked == 1).await;
+            assert_eq!(broker.log(), [1, 2, 5, 7, 9]);
+            running.handle.resolve(Position(999), Resolution::Bury);
+            running.handle.resolve(blocked[0].position, resolution);
+        }
+        until("done", || backlog.waiting() == 0).await;
+        let rest: &[u128] = match resolution {
+            Resolution::Retry => &[3, 4, 6, 8],
+            Resolution::Bury => &[4, 6, 8],
+        };
+        assert_eq!(broker.log()[5..], *rest);
+        assert_eq!(
+            backlog.dead().len(),
+            usize::from(resolution == Resolution::Bury)
+        );
+        assert_eq!(running.handle.stats().blocked, 0);
+        running.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_record_holds_up_its_topic_and_a_retry_frees_it() {
+    let (backlog, broker, as_broker) = setup();
+    poison_three(&broker, &backlog);
+    let running = run(
+        &backlog,
+        as_broker,
+        &breaker(),
+        policy(PoisonPolicy::BlockTopic),
+    );
+    until("blocked", || running.handle.stats().blocked == 1).await;
+    backlog.push(record(4, "strict", "other"));
+    backlog.push(record(5, "lax", "k"));
+    running.handle.wake();
+    until("the other topic", || broker.log() == [1, 2, 5]).await;
+    assert_eq!(running.handle.blocked()[0].key, None);
+    running.handle.resolve(Position(3), Resolution::Retry);
+    until("done", || backlog.waiting() == 0).await;
+    assert_eq!(broker.log(), [1, 2, 5, 3, 4]);
     running.stop().await;
 }

@@ -6,9 +6,10 @@ use tokio::time::Instant;
 use super::{BACK_PRESSURE_WAIT, Engine};
 use crate::backlog::DeadReason;
 use crate::broker::{Attempt, ErrorClass};
+use crate::drainer::blocks::{PoisonPolicy, Verdict};
 use crate::drainer::gate::Flow;
 use crate::drainer::pauses::Leave;
-use crate::record::Parked;
+use crate::record::{Parked, Record};
 
 impl Engine {
     pub(super) fn feed(&mut self, flow: Flow, now: Instant) {
@@ -21,16 +22,23 @@ impl Engine {
             self.feed_suspect(now);
             return;
         }
-        while flow == Flow::Window || self.window.in_flight() == 0 {
+        self.pace_until = None;
+        while flow.allows(self.window.in_flight()) {
             let Some(parked) = self.reader.take() else {
                 return;
             };
+            if let Err(at) = self.pace.take(now) {
+                self.pace_until = Some(at);
+                self.reader.put_back(parked);
+                return;
+            }
             let size = parked.record.wire_size();
             if !self
                 .window
                 .has_room(size, self.config.max_records.max(1), self.config.max_bytes)
             {
                 self.reader.put_back(parked);
+                self.pace.give_back();
                 return;
             }
             if !self.feed_one(parked, size, now) {
@@ -42,6 +50,14 @@ impl Engine {
     /// Hands one record over; answers whether feeding may go on.
     fn feed_one(&mut self, parked: Parked, size: usize, now: Instant) -> bool {
         let position = parked.position;
+        match self.blocks.verdict(&parked) {
+            Verdict::Feed => {}
+            Verdict::PassOver => return true,
+            Verdict::Bury(reason) => {
+                self.window.insert_burying(parked, reason);
+                return true;
+            }
+        }
         if size > self.config.max_record_bytes {
             let reason = DeadReason {
                 code: "MSG_SIZE_TOO_LARGE".to_owned(),
@@ -52,10 +68,17 @@ impl Engine {
                 first: None,
                 attempts: 0,
             };
-            self.window.insert_burying(parked, reason);
+            if !self.block(position, &parked.record, &reason) {
+                self.window.insert_burying(parked, reason);
+            }
             return true;
         }
         let topic = parked.record.topic.as_str();
+        if self.must_wait(&parked.record) {
+            self.reader.put_back(parked);
+            self.pace.give_back();
+            return false;
+        }
         match self.pauses.leave(topic) {
             Leave::Feed => {}
             Leave::FeedOne if !self.window.is_topic_in_flight(topic) => {}
@@ -93,6 +116,16 @@ impl Engine {
                     false
                 }
             },
+        }
+    }
+
+    /// Whether an earlier record must be acknowledged first: what may hold up others is not sent with
+    /// them.
+    fn must_wait(&self, record: &Record) -> bool {
+        match self.config.poison_of(&record.topic) {
+            PoisonPolicy::Skip => false,
+            PoisonPolicy::BlockKey => self.window.is_lane_in_flight(record),
+            PoisonPolicy::BlockTopic => self.window.is_topic_in_flight(&record.topic),
         }
     }
 

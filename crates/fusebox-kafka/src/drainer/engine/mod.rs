@@ -19,9 +19,11 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::blocks::Blocks;
 use super::config::DrainerConfig;
 use super::gate::Gate;
 use super::handle::Shared;
+use super::pace::Pace;
 use super::pauses::Pauses;
 use super::reader::Reader;
 use super::retry::Retry;
@@ -47,6 +49,10 @@ pub(super) struct Engine {
     gate: Gate,
     window: Window,
     pauses: Pauses,
+    blocks: Blocks,
+    pace: Pace,
+    /// When the pace allows the next record.
+    pace_until: Option<Instant>,
     reports: FuturesUnordered<BoxFuture<'static, Report>>,
     troubles: mpsc::Receiver<SendError>,
     tries: Tries,
@@ -120,6 +126,9 @@ impl Engine {
             gate: Gate::new(breaker, Arc::clone(&broker), &config, now),
             window: Window::default(),
             pauses: Pauses::new(config.topic_pause_min, config.topic_pause_max),
+            blocks: Blocks::default(),
+            pace: Pace::new(config.pace, config.recovery_pace, now),
+            pace_until: None,
             reports: FuturesUnordered::new(),
             troubles,
             tries: Tries::default(),
@@ -158,7 +167,7 @@ impl Engine {
                 Wake::Work(work) => self.take_work(work),
                 Wake::Answer(answer) => self.gate.question_answered(&answer, Instant::now()),
                 Wake::Trouble(error) => self.take_trouble(&error),
-                Wake::Called => self.reader.there_is_more(),
+                Wake::Called => self.take_call(),
                 Wake::Clock => {}
                 Wake::Shutdown => {
                     self.stop_by = Some(Instant::now() + self.config.shutdown_timeout);
@@ -232,8 +241,14 @@ impl Engine {
             // A backlog that cannot be read has nothing to try either.
             let nothing = self.has_nothing_to_feed() || !self.peek.is_due(now);
             let flow = self.gate.advance(before, nothing, now);
+            if self.gate.take_recovery() {
+                self.pace.recover();
+            }
             if self.stop_by.is_none() {
                 self.feed(flow, now);
+            }
+            if self.reader.is_exhausted() {
+                self.pace.caught_up();
             }
             if self.window.in_flight() == before {
                 break;
@@ -245,6 +260,22 @@ impl Engine {
             stats.in_flight = in_flight;
             stats.paused_topics = paused;
         });
+    }
+
+    /// The backlog has something new, or somebody has decided about a blocked record.
+    fn take_call(&mut self) {
+        self.reader.there_is_more();
+        let decisions = self.shared.take_decisions();
+        if decisions.is_empty() {
+            return;
+        }
+        for (position, resolution) in decisions {
+            if self.blocks.resolve(position, resolution) {
+                tracing::info!(%position, ?resolution, "blocked record resolved");
+            }
+        }
+        self.shared.set_blocked(self.blocks.list());
+        self.reader.start_over();
     }
 
     fn is_finished(&self, now: Instant) -> bool {
@@ -272,6 +303,7 @@ impl Engine {
             self.window.suspect_due(),
             self.settle_at,
             self.full_until,
+            self.pace_until,
             self.stop_by,
             begin_again,
             rebuild,

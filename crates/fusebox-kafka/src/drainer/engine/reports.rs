@@ -10,7 +10,7 @@ use crate::broker::{Delivered, ErrorClass, SendError};
 use crate::classify::{asks_for_new_producer, is_known};
 use crate::drainer::retry::Retry;
 use crate::drainer::window::Trial;
-use crate::record::Position;
+use crate::record::{Position, Record};
 
 impl Engine {
     /// Takes a report and all others that are there already.
@@ -134,7 +134,28 @@ impl Engine {
                 "Kafka refused the record for good"
             );
         }
-        self.window.mark_burying(position, reason);
+        let held = self.window.record(position).cloned();
+        if held.is_some_and(|record| self.block(position, &record, &reason)) {
+            self.window.remove(position);
+        } else {
+            self.window.mark_burying(position, reason);
+        }
+    }
+
+    /// Holds up what is behind a refused record, if the policy of its topic says so.
+    pub(super) fn block(
+        &mut self,
+        position: Position,
+        record: &Record,
+        reason: &DeadReason,
+    ) -> bool {
+        let policy = self.config.poison_of(&record.topic);
+        let blocked = self.blocks.block(policy, position, record, reason);
+        if blocked {
+            tracing::error!(%position, topic = record.topic, key = record.key, "lane held up");
+            self.shared.set_blocked(self.blocks.list());
+        }
+        blocked
     }
 
     pub(super) fn pause(&mut self, topic: &str, error: &SendError, now: Instant) {
