@@ -2,7 +2,7 @@
 //!
 //! The ledger is filled by the services' stores at commit ("safe") and by their drainers at Kafka's
 //! acknowledgement ("delivered"). The reader is a consumer of its own that reads every topic from
-//! the beginning, while the platform runs, because the embedded broker keeps only a few MiB.
+//! the beginning, while the platform runs.
 
 use std::{
     collections::{HashMap, HashSet},

@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand};
 use huleedu_contracts::domain::CourseCode;
 use huleedu_kit::ServiceId;
 
+use crate::kafka::Fsync;
+
 /// Assess batches of essays: spell-check them and rank them by comparative judgement.
 #[derive(Debug, Parser)]
 #[command(
@@ -93,6 +95,15 @@ pub(crate) struct UpArgs {
     /// Judge by the sandbox even when API keys are set
     #[arg(long)]
     pub(crate) sandbox: bool,
+    /// When the embedded broker's disk must have what was acknowledged; matters for a loss of power
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        value_name = "every-second|always"
+    )]
+    pub(crate) broker_fsync: Fsync,
     /// What goes into the log file: a level, or targets such as info,fusebox=debug
     #[arg(long, value_name = "FILTER", env = "LOG_LEVEL", default_value = "info")]
     pub(crate) log_level: String,

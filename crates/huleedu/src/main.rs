@@ -6,6 +6,7 @@ mod audit;
 mod cli;
 mod config;
 mod gateway;
+mod kafka;
 mod out;
 mod platform;
 mod run;

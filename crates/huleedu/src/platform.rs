@@ -12,9 +12,8 @@ use std::{
 };
 
 use anyhow::Context as _;
-use fusebox_kafka::mock::EmbeddedBroker;
+use fusebox_devbroker::DevBroker;
 use fusebox_llm::sandbox::{Sandbox, SandboxConfig};
-use huleedu_contracts::topics::Topic;
 use huleedu_kit::{
     RunningService, ServiceId, ServiceInput,
     settings::{Env, Secret},
@@ -23,10 +22,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{audit::Ledger, services};
-
-/// Partitions of every topic.
-const PARTITIONS: i32 = 3;
+use crate::{
+    audit::Ledger,
+    kafka::{Fsync, Kafka},
+    services,
+};
 
 /// How the platform is started.
 #[derive(Debug)]
@@ -43,15 +43,15 @@ pub(crate) struct Options {
     pub(crate) seed: u64,
     /// Use the sandbox even when API keys are set.
     pub(crate) sandbox: bool,
+    /// When the embedded broker syncs.
+    pub(crate) fsync: Fsync,
 }
 
 /// The running platform.
 #[derive(Debug)]
 pub(crate) struct Platform {
     services: Vec<RunningService>,
-    bootstrap: String,
-    // Ends with the platform; nothing is asked of it after the start.
-    broker: Option<EmbeddedBroker>,
+    kafka: Kafka,
     sandbox: Option<SandboxServer>,
     jwt_secret: Secret,
     ledger: Arc<Ledger>,
@@ -82,18 +82,7 @@ impl Platform {
     pub(crate) async fn start(options: Options) -> anyhow::Result<Self> {
         fs::create_dir_all(&options.data_dir)
             .with_context(|| format!("cannot make the folder {}", options.data_dir.display()))?;
-        let (bootstrap, broker) = if let Some(servers) = options.env.get("KAFKA_BOOTSTRAP_SERVERS")
-        {
-            (servers.to_owned(), None)
-        } else {
-            let topics: Vec<_> = Topic::ALL
-                .iter()
-                .map(|t| (t.as_str(), PARTITIONS))
-                .collect();
-            let broker =
-                EmbeddedBroker::start(&topics).context("the embedded broker did not start")?;
-            (broker.bootstrap_servers().to_owned(), Some(broker))
-        };
+        let kafka = Kafka::start(&options.env, &options.data_dir, options.fsync).await?;
         let sandbox = if options.sandbox || configured_providers(&options.env).is_empty() {
             Some(start_sandbox(options.seed).await?)
         } else {
@@ -124,7 +113,7 @@ impl Platform {
         let mut common = options
             .env
             .clone()
-            .with("KAFKA_BOOTSTRAP_SERVERS", &bootstrap)
+            .with("KAFKA_BOOTSTRAP_SERVERS", kafka.bootstrap_servers())
             .with_default("JWT_SECRET", &jwt_secret);
         for (service, listener) in &listeners {
             let address = listener.local_addr().context("a socket has no address")?;
@@ -142,8 +131,7 @@ impl Platform {
         let ledger = Arc::new(Ledger::default());
         let mut platform = Self {
             services: Vec::new(),
-            bootstrap,
-            broker,
+            kafka,
             sandbox,
             jwt_secret: Secret::new(jwt_secret),
             ledger,
@@ -185,13 +173,13 @@ impl Platform {
     }
 
     /// Kafka's address.
-    pub(crate) fn bootstrap(&self) -> &str {
-        &self.bootstrap
+    pub(crate) fn bootstrap(&self) -> String {
+        self.kafka.bootstrap_servers()
     }
 
-    /// Whether the broker is the embedded one.
-    pub(crate) fn broker_is_embedded(&self) -> bool {
-        self.broker.is_some()
+    /// The embedded broker, unless another Kafka is configured.
+    pub(crate) fn broker(&self) -> Option<&DevBroker> {
+        self.kafka.embedded()
     }
 
     /// What the publishers were told.
@@ -280,6 +268,7 @@ impl Platform {
                 tracing::warn!(service = name.name(), error, "service had failed");
             }
         }
+        self.kafka.stop().await;
         if let Some(sandbox) = self.sandbox.take() {
             sandbox.shutdown.cancel();
             drop(sandbox.task.await);

@@ -33,6 +33,7 @@ pub(crate) async fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
         gateway_port: args.port,
         seed: args.seed,
         sandbox: args.sandbox,
+        fsync: args.broker_fsync,
     };
     out::note("starting nine services …");
     let platform = tokio::select! {
@@ -75,10 +76,12 @@ fn print_addresses(platform: &Platform, data: &DataDir) -> anyhow::Result<()> {
         &["service", "health", "metrics", "does"],
         &rows,
     ))?;
-    let broker = if platform.broker_is_embedded() {
-        "embedded: events that were delivered are gone with this process"
-    } else {
-        "as configured"
+    let broker = match platform.broker() {
+        Some(broker) => format!(
+            "embedded, on this machine only: {}",
+            broker.data_dir().display()
+        ),
+        None => "as configured".to_owned(),
     };
     out::line(&format!("\nKafka:    {} ({broker})", platform.bootstrap()))?;
     match platform.judges() {

@@ -37,6 +37,7 @@ use crate::{
     audit::{Audit, Ledger},
     cli::AssessArgs,
     gateway::Gateway,
+    kafka::Fsync,
     out,
     platform::{Judges, Options, Platform},
     stop::StopSignal,
@@ -73,6 +74,7 @@ pub(crate) async fn run(args: &AssessArgs) -> anyhow::Result<ExitCode> {
         gateway_port: 0,
         seed: args.seed,
         sandbox: args.sandbox,
+        fsync: Fsync::default(),
     };
     let started = Instant::now();
     let platform = tokio::select! {
@@ -128,7 +130,7 @@ async fn work(
     started: Instant,
 ) -> anyhow::Result<Report> {
     let audit = Audit::start(
-        platform.bootstrap(),
+        &platform.bootstrap(),
         Arc::<Ledger>::clone(platform.ledger()),
     )?;
     let gateway = Gateway::new(platform.gateway_url()?, platform.token("assess", 24)?)?;

@@ -24,6 +24,7 @@ fn options(folder: &DataDir) -> Options {
         gateway_port: 0,
         seed: 7,
         sandbox: true,
+        fsync: Fsync::default(),
     }
 }
 
@@ -36,7 +37,7 @@ async fn assess_with_a_crash(
     let folder = DataDir::open(None).unwrap();
     let mut platform = Platform::start(options(&folder)).await.unwrap();
     let audit = Audit::start(
-        platform.bootstrap(),
+        &platform.bootstrap(),
         Arc::<Ledger>::clone(platform.ledger()),
     )
     .unwrap();
