@@ -5,7 +5,7 @@
 //! the beginning, while the platform runs.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -19,7 +19,10 @@ use rdkafka::{
     message::{BorrowedMessage, Headers as _},
 };
 use serde::Serialize;
-use tokio::{sync::Notify, task::JoinHandle};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
 
 /// What became of every event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -39,9 +42,48 @@ pub(crate) struct EventCounts {
 pub(crate) struct Ledger {
     /// Safe events; the value tells whether Kafka has acknowledged.
     events: Mutex<HashMap<EventId, bool>>,
+    tally: watch::Sender<Tally>,
+}
+
+/// How many events wait for Kafka's acknowledgement, and what there has been.
+#[derive(Debug, Default)]
+struct Tally {
+    waiting: usize,
+    most_waiting: usize,
+    topics: HashSet<Topic>,
 }
 
 impl Ledger {
+    /// Events that are safe and not acknowledged.
+    pub(crate) fn waiting(&self) -> usize {
+        self.tally.borrow().waiting
+    }
+
+    /// The most there have been at once, since the start or since this was asked last.
+    pub(crate) fn take_most_waiting(&self) -> usize {
+        let mut most = 0;
+        self.tally.send_modify(|tally| {
+            most = tally.most_waiting;
+            tally.most_waiting = tally.waiting;
+        });
+        most
+    }
+
+    /// Returns as soon as an event has been published to this topic.
+    pub(crate) async fn published(&self, topic: Topic) {
+        self.until(|tally| tally.topics.contains(&topic)).await;
+    }
+
+    /// Returns as soon as everything safe is acknowledged.
+    pub(crate) async fn none_waiting(&self) {
+        self.until(|tally| tally.waiting == 0).await;
+    }
+
+    async fn until(&self, state: impl FnMut(&Tally) -> bool) {
+        // The sender is in `self`, so it is not closed while this waits.
+        drop(self.tally.subscribe().wait_for(state).await);
+    }
+
     fn events(&self) -> MutexGuard<'_, HashMap<EventId, bool>> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -66,25 +108,42 @@ impl Ledger {
     }
 }
 
-/// Events of the platform. Copies for dead-letter topics are none: what they are copies of is audited.
-fn audited(topic: &str) -> bool {
-    topic.parse::<Topic>().is_ok()
+/// The topic of an event of the platform. Copies for dead-letter topics are none: what they are copies
+/// of is audited.
+fn audited(topic: &str) -> Option<Topic> {
+    topic.parse().ok()
 }
 
 impl PublishObserver for Ledger {
     fn safe(&self, event_id: EventId, topic: &str) {
-        if !audited(topic) {
-            return;
-        }
-        self.events().entry(event_id).or_insert(false);
+        let Some(topic) = audited(topic) else { return };
+        let mut events = self.events();
+        // The acknowledgement may have come before the publisher's commit has returned.
+        let new = match events.entry(event_id) {
+            Entry::Vacant(entry) => {
+                entry.insert(false);
+                true
+            }
+            Entry::Occupied(_) => false,
+        };
+        // Under the same lock, so that map and tally agree.
+        self.tally.send_modify(|tally| {
+            tally.waiting += usize::from(new);
+            tally.most_waiting = tally.most_waiting.max(tally.waiting);
+            tally.topics.insert(topic);
+        });
     }
 
     fn delivered(&self, event_id: EventId, topic: &str) {
-        if !audited(topic) {
+        if audited(topic).is_none() {
             return;
         }
         // A store from an earlier run may deliver what this run was never told about.
-        self.events().insert(event_id, true);
+        let mut events = self.events();
+        let before = events.insert(event_id, true);
+        if before == Some(false) {
+            self.tally.send_modify(|tally| tally.waiting -= 1);
+        }
     }
 }
 
@@ -105,13 +164,18 @@ impl Audit {
             .set("group.id", "huleedu-audit")
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "earliest")
+            .set("reconnect.backoff.max.ms", "1000")
             .create()
             .context("the audit's consumer could not be made")?;
         let metadata = consumer
             .fetch_metadata(None, Duration::from_secs(30))
             .context("Kafka does not tell its topics")?;
         let mut list = TopicPartitionList::new();
-        for topic in metadata.topics().iter().filter(|t| audited(t.name())) {
+        for topic in metadata
+            .topics()
+            .iter()
+            .filter(|t| audited(t.name()).is_some())
+        {
             for partition in topic.partitions() {
                 list.add_partition_offset(topic.name(), partition.id(), Offset::Beginning)?;
             }
@@ -203,5 +267,28 @@ mod tests {
             lost: 1,
         };
         assert_eq!(ledger.compare(&found), expected);
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_counted_once_in_whatever_order_it_is_told() {
+        let ledger = Ledger::default();
+        let ids: Vec<_> = (0..3).map(|_| EventId::random()).collect();
+        let topic = Topic::EssaySpellcheckRequested;
+        ledger.none_waiting().await;
+        for id in &ids[..2] {
+            ledger.safe(*id, topic.as_str());
+            ledger.safe(*id, topic.as_str());
+        }
+        ledger.published(topic).await;
+        assert_eq!(ledger.waiting(), 2);
+        // Acknowledged before it is known to be safe, and twice.
+        ledger.delivered(ids[2], topic.as_str());
+        ledger.safe(ids[2], topic.as_str());
+        ledger.delivered(ids[0], topic.as_str());
+        ledger.delivered(ids[0], topic.as_str());
+        assert_eq!((ledger.waiting(), ledger.take_most_waiting()), (1, 2));
+        assert_eq!(ledger.take_most_waiting(), 1);
+        ledger.delivered(ids[1], topic.as_str());
+        ledger.none_waiting().await;
     }
 }

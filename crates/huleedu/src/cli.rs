@@ -3,10 +3,10 @@
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
-use huleedu_contracts::domain::CourseCode;
+use huleedu_contracts::{domain::CourseCode, ids::BatchId};
 use huleedu_kit::ServiceId;
 
-use crate::kafka::Fsync;
+use crate::{assess::drill::Drill, kafka::Fsync};
 
 /// Assess batches of essays: spell-check them and rank them by comparative judgement.
 #[derive(Debug, Parser)]
@@ -17,6 +17,7 @@ use crate::kafka::Fsync;
         huleedu assess samples/essays                 sixteen essays in, a ranking out\n  \
         huleedu assess ~/essays --json result.json    the result for machines\n  \
         huleedu up --data-dir ./data                  the platform, until Ctrl-C\n  \
+        huleedu assess ~/essays --against URL         … and essays sent to it\n  \
         huleedu run spellchecker                      one service, configured by environment\n  \
         huleedu config cj-assessment                  its settings, with values and meaning"
 )]
@@ -47,10 +48,32 @@ line per circuit and one for events. A file that cannot be used fails alone, wit
 Judges: the AI providers whose API keys are in the environment (ANTHROPIC_API_KEY, OPENAI_API_KEY, \
 GOOGLE_API_KEY, OPENROUTER_API_KEY); without any, a local sandbox with a stated heuristic. Any setting \
 of `huleedu config` can be given as an environment variable, for example CIRCUIT_BREAKER_ENABLED=false.\n\n\
+With --against, nothing is started: the essays go to a platform that `huleedu up` keeps up, with the \
+address and the token that it prints. When that platform goes away in the middle and is started again on \
+the same data directory, the batch goes on; --batch takes it up again, at a new address if need be.\n\n\
 Exit code: 0 when the batch completed, 1 when it did not, 130 after Ctrl-C.")]
 pub(crate) struct AssessArgs {
     /// Folder with .txt, .docx and .pdf files
-    pub(crate) folder: PathBuf,
+    #[arg(required_unless_present = "batch", conflicts_with = "batch")]
+    pub(crate) folder: Option<PathBuf>,
+    /// Send the essays to the platform at this address of its gateway
+    #[arg(long, value_name = "URL", requires = "token", conflicts_with_all = ["seed", "data_dir", "sandbox", "drill"])]
+    pub(crate) against: Option<String>,
+    /// Token for --against
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "HULEEDU_TOKEN",
+        hide_env_values = true
+    )]
+    pub(crate) token: Option<String>,
+    /// Wait for this batch of the platform instead of sending essays
+    #[arg(long, value_name = "ID", requires = "against")]
+    pub(crate) batch: Option<BatchId>,
+    /// Let the embedded broker fail in the middle of the batch, and tell how that went:
+    /// broker-outage=TIME (away) or broker-freeze=TIME (hangs), such as broker-outage=20s
+    #[arg(long, value_name = "DRILL")]
+    pub(crate) drill: Option<Drill>,
     /// Write the whole result to this file as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

@@ -4,8 +4,10 @@
 //! Services are started exactly as `run` starts them; between them are real sockets only.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::{self, Write as _},
     net::IpAddr,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -88,14 +90,14 @@ impl Platform {
         } else {
             None
         };
-        let jwt_secret = options
+        let configured = options
             .env
             .get("API_GATEWAY_JWT_SECRET")
-            .or_else(|| options.env.get("JWT_SECRET"))
-            .map_or_else(
-                || format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()),
-                str::to_owned,
-            );
+            .or_else(|| options.env.get("JWT_SECRET"));
+        let jwt_secret = match configured {
+            Some(secret) => secret.to_owned(),
+            None => kept_secret(&options.data_dir.join("jwt-secret"))?,
+        };
         let mut listeners = Vec::new();
         for service in ServiceId::ALL {
             let port = if service == ServiceId::ApiGateway {
@@ -274,6 +276,30 @@ impl Platform {
             drop(sandbox.task.await);
         }
     }
+}
+
+/// The secret in this file; a new one when there is none, so that tokens outlive the process.
+fn kept_secret(path: &Path) -> anyhow::Result<String> {
+    match fs::read_to_string(path) {
+        Ok(secret) => return Ok(secret),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).context("the secret of tokens cannot be read"),
+    }
+    let secret = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+    let beside = path.with_extension("new");
+    let write = || {
+        let mut file = File::options()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&beside)?;
+        file.write_all(secret.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    };
+    write().context("the secret of tokens cannot be kept")?;
+    Ok(secret)
 }
 
 /// Where a service keeps its state in `folder`.

@@ -106,7 +106,8 @@ fn print_addresses(platform: &Platform, data: &DataDir) -> anyhow::Result<()> {
     out::line(&format!("\ngateway:  {gateway}"))?;
     out::line(&format!("token:    {}", platform.token("teacher", 24)?))?;
     out::line(&format!(
-        "\ntry:      curl -H \"Authorization: Bearer $TOKEN\" {gateway}/v1/batches"
+        "\ntry:      curl -H \"Authorization: Bearer $TOKEN\" {gateway}/v1/batches\n          \
+         huleedu assess samples/essays --against {gateway} --token $TOKEN"
     ))?;
     debug_assert_eq!(platform.services().len(), ServiceId::ALL.len());
     out::line("Ctrl-C stops.")

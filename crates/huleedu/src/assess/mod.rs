@@ -1,9 +1,11 @@
 //! `huleedu assess`: a folder of essays in, a ranking out, through the front door of a platform that
 //! is started for it.
 
+pub(crate) mod drill;
 mod files;
 pub(crate) mod folder;
 mod progress;
+mod remote;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -52,7 +54,11 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Runs the command.
 pub(crate) async fn run(args: &AssessArgs) -> anyhow::Result<ExitCode> {
-    let found = files::find(&args.folder)?;
+    if let Some(url) = &args.against {
+        return remote::run(args, url).await;
+    }
+    let folder = args.folder.as_deref().context("which folder?")?;
+    let found = files::find(folder)?;
     let data = DataDir::open(args.data_dir.as_deref())?;
     logging::init(
         LogFormat::Console,
@@ -60,15 +66,14 @@ pub(crate) async fn run(args: &AssessArgs) -> anyhow::Result<ExitCode> {
         &args.log_level,
     )?;
     let mut stop = StopSignal::listen()?;
-    if !found.passed_over.is_empty() {
-        out::note(&format!(
-            "passed over, not .txt, .docx or .pdf: {}",
-            found.passed_over.join(", ")
-        ));
+    note_passed_over(&found);
+    let env = Env::from_process();
+    if args.drill.is_some() && env.get("KAFKA_BOOTSTRAP_SERVERS").is_some() {
+        bail!("a drill needs the embedded broker; unset KAFKA_BOOTSTRAP_SERVERS");
     }
     out::note("starting nine services …");
     let options = Options {
-        env: Env::from_process(),
+        env,
         data_dir: data.path().to_owned(),
         host: [127, 0, 0, 1].into(),
         gateway_port: 0,
@@ -104,22 +109,21 @@ pub(crate) async fn run(args: &AssessArgs) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.json {
         report.write_json(path)?;
     }
-    if report.events.lost > 0 {
-        return Err(failed(
-            &anyhow!("{} events were lost", report.events.lost),
-            &data,
-        ));
+    let lost = report.events.map_or(0, |events| events.lost);
+    if lost > 0 {
+        return Err(failed(&anyhow!("{lost} events were lost"), &data));
     }
-    if report.ranking.is_empty() {
-        return Err(failed(
-            &anyhow!(
-                "the batch ended as {} and ranks nothing",
-                report.batch.status
-            ),
-            &data,
-        ));
-    }
+    report.ensure_ranked().map_err(|e| failed(&e, &data))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn note_passed_over(found: &files::Found) {
+    if !found.passed_over.is_empty() {
+        out::note(&format!(
+            "passed over, not .txt, .docx or .pdf: {}",
+            found.passed_over.join(", ")
+        ));
+    }
 }
 
 /// The user's side of an assessment.
@@ -135,10 +139,17 @@ async fn work(
     )?;
     let gateway = Gateway::new(platform.gateway_url()?, platform.token("assess", 24)?)?;
     let mut progress = Progress::new();
-    let done = async {
-        let (batch, uploaded) = begin(&gateway, essays, args.course, &mut progress).await?;
-        finish(&gateway, &batch, uploaded, &mut progress).await
+    let assessed = async {
+        let batch = begin(&gateway, essays, args.course, &mut progress).await?;
+        finish(&gateway, &batch, &mut progress).await
     };
+    let drilled = async {
+        match args.drill {
+            Some(drill) => Ok(Some(drill.carry_out(platform).await?)),
+            None => Ok(None),
+        }
+    };
+    let done = async { tokio::try_join!(assessed, drilled) };
     let body = tokio::time::timeout(args.timeout, done).await.map_err(|_| {
         anyhow!(
             "the batch did not finish within {} s (--timeout)",
@@ -146,25 +157,29 @@ async fn work(
         )
     });
     progress.end();
-    let body = body??;
+    let (body, drilled) = body??;
     let seconds = started.elapsed().as_secs_f64();
+    let drilled = match drilled {
+        Some(drilled) => Some(drilled.with_circuits(platform).await?),
+        None => None,
+    };
     let circuits = platform
         .services()
         .iter()
         .flat_map(|s| s.breakers().snapshots())
         .collect();
     let events = audit.finish(AUDIT_LIMIT).await;
-    let report = Report::new(body, seconds, circuits, events);
+    let report = Report::new(body, seconds, circuits, Some(events), drilled);
     Ok(report)
 }
 
-/// Registers a batch and uploads its files; answers the batch and how many files it has.
+/// Registers a batch and uploads its files.
 async fn begin(
     gateway: &Gateway,
     essays: &[EssayFile],
     course_code: CourseCode,
     progress: &mut Progress,
-) -> anyhow::Result<(BatchId, usize)> {
+) -> anyhow::Result<BatchId> {
     let count = u32::try_from(essays.len())
         .ok()
         .and_then(NonZeroU32::new)
@@ -181,6 +196,7 @@ async fn begin(
             assignment_id: None,
         })
         .await?;
+    progress.note(&format!("batch: {batch}"));
     let mut uploaded = 0;
     for request in files::requests(essays) {
         let total = essays.len() as u64;
@@ -193,34 +209,36 @@ async fn begin(
         gateway.upload(&batch, &paths).await?;
         uploaded += request.len();
     }
-    Ok((batch, uploaded))
+    Ok(batch)
 }
 
-/// Requests the pipeline as soon as every file has been read, and waits for its end.
+/// Requests the pipeline as soon as every file has been read, unless that was done before, and waits
+/// for its end.
 async fn finish(
     gateway: &Gateway,
     batch: &BatchId,
-    uploaded: usize,
     progress: &mut Progress,
 ) -> anyhow::Result<BatchStatusBody> {
-    let ready = |body: &BatchStatusBody| matches!(body.status, BatchClientStatus::Ready);
-    wait_until(gateway, batch, progress, uploaded, ready).await?;
-    gateway
-        .request_pipeline(&PipelineRequest {
-            batch_id: batch.clone(),
-            requested_pipeline: PipelineName::cj_assessment(),
-            is_retry: false,
-            retry_reason: None,
-            prompt_payload: None,
-        })
-        .await?;
+    let taken_in = |body: &BatchStatusBody| body.status != BatchClientStatus::PendingContent;
+    let body = wait_until(gateway, batch, progress, taken_in).await?;
+    if body.status == BatchClientStatus::Ready {
+        gateway
+            .request_pipeline(&PipelineRequest {
+                batch_id: batch.clone(),
+                requested_pipeline: PipelineName::cj_assessment(),
+                is_retry: false,
+                retry_reason: None,
+                prompt_payload: None,
+            })
+            .await?;
+    }
     let done = |body: &BatchStatusBody| {
         matches!(
             body.status,
             BatchClientStatus::CompletedSuccessfully | BatchClientStatus::CompletedWithFailures
         )
     };
-    let body = wait_until(gateway, batch, progress, uploaded, done).await?;
+    let body = wait_until(gateway, batch, progress, done).await?;
     settled(gateway, batch, body).await
 }
 
@@ -229,12 +247,11 @@ async fn wait_until(
     gateway: &Gateway,
     batch: &BatchId,
     progress: &mut Progress,
-    uploaded: usize,
     wanted: impl Fn(&BatchStatusBody) -> bool,
 ) -> anyhow::Result<BatchStatusBody> {
     loop {
         let body = gateway.status(batch).await?;
-        progress.show(&progress::step(&body.details, uploaded));
+        progress.show(&progress::step(&body.details));
         if wanted(&body) {
             return Ok(body);
         }

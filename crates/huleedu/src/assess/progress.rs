@@ -60,6 +60,15 @@ impl Progress {
         }
     }
 
+    /// Says something else, above the bar if there is one.
+    pub(crate) fn note(&self, text: &str) {
+        match &self.bar {
+            Some(bar) if bar.is_hidden() => {}
+            Some(bar) => bar.suspend(|| out::note(text)),
+            None => out::note(text),
+        }
+    }
+
     /// Says where things stand.
     pub(crate) fn show(&mut self, step: &Step) {
         if let Some(bar) = &self.bar {
@@ -89,8 +98,8 @@ impl Progress {
 }
 
 /// The phase that the status tells of.
-pub(crate) fn step(details: &BatchStatusDetails, uploaded: usize) -> Step {
-    let total = uploaded as u64;
+pub(crate) fn step(details: &BatchStatusDetails) -> Step {
+    let total = details.essay_count.into();
     let completed = BatchClientStatus::CompletedSuccessfully;
     if [completed, BatchClientStatus::CompletedWithFailures].contains(&details.overall_status) {
         return Step {

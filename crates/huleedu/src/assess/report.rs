@@ -7,6 +7,7 @@ use fusebox::Snapshot;
 use huleedu_contracts::{api::gateway::BatchStatusBody, bounds::NonNegative};
 use serde::Serialize;
 
+use super::drill::Drilled;
 use crate::{audit::EventCounts, out};
 
 /// Everything that `assess` found out.
@@ -16,8 +17,11 @@ pub(crate) struct Report {
     pub(crate) ranking: Vec<Ranked>,
     pub(crate) failed_files: Vec<FailedFile>,
     pub(crate) circuits: Vec<Circuit>,
-    pub(crate) events: EventCounts,
+    /// Not known of a platform in another process.
+    pub(crate) events: Option<EventCounts>,
     pub(crate) judges: Vec<Judge>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) drill: Option<Drilled>,
 }
 
 /// The batch as a whole.
@@ -74,7 +78,8 @@ impl Report {
         body: BatchStatusBody,
         seconds: f64,
         snapshots: Vec<Snapshot>,
-        events: EventCounts,
+        events: Option<EventCounts>,
+        drill: Option<Drilled>,
     ) -> Self {
         let details = body.details;
         let mut failed_files: Vec<_> = details
@@ -141,7 +146,18 @@ impl Report {
             circuits,
             events,
             judges,
+            drill,
         }
+    }
+
+    /// An assessment without a ranking has failed.
+    pub(crate) fn ensure_ranked(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            !self.ranking.is_empty(),
+            "the batch ended as {} and ranks nothing",
+            self.batch.status
+        );
+        Ok(())
     }
 
     /// Writes the JSON beside the file first, so that a half-written result is never there.
@@ -219,19 +235,23 @@ impl Report {
                 ]
             })
             .collect();
-        push(
-            &mut text,
-            &out::table(&["circuit", "state", "calls", "failures", "refused"], &rows),
-        );
-        let e = &self.events;
-        push(&mut text, "");
-        push(
-            &mut text,
-            &format!(
-                "events: {} published, {} delivered, {} waiting, {} lost",
-                e.published, e.delivered, e.waiting, e.lost
-            ),
-        );
+        if !rows.is_empty() {
+            let head = ["circuit", "state", "calls", "failures", "refused"];
+            push(&mut text, &out::table(&head, &rows));
+            push(&mut text, "");
+        }
+        if let Some(drill) = &self.drill {
+            push(&mut text, &drill.to_text());
+        }
+        if let Some(e) = &self.events {
+            push(
+                &mut text,
+                &format!(
+                    "events: {} published, {} delivered, {} waiting, {} lost",
+                    e.published, e.delivered, e.waiting, e.lost
+                ),
+            );
+        }
         push(
             &mut text,
             &format!(

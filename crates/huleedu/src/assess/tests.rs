@@ -50,13 +50,13 @@ async fn assess_with_a_crash(
     let work = tokio::spawn({
         let (gateway, essays) = (gateway.clone(), essays.clone());
         async move {
-            let (batch, uploaded) =
-                begin(&gateway, &essays, CourseCode::Eng5, &mut Progress::silent()).await?;
+            let mut progress = Progress::silent();
+            let batch = begin(&gateway, &essays, CourseCode::Eng5, &mut progress).await?;
             BATCH
                 .lock()
                 .await
                 .insert(gateway.url().to_owned(), batch.clone());
-            finish(&gateway, &batch, uploaded, &mut Progress::silent()).await
+            finish(&gateway, &batch, &mut progress).await
         }
     });
     if let Some(victim) = victim {

@@ -5,6 +5,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _},
     path::Path,
+    sync::OnceLock,
 };
 
 use serde_json::Value;
@@ -12,21 +13,34 @@ use serde_json::Value;
 use crate::run::{Running, huleedu, output, root};
 
 fn assess(folder: &Path, seed: &str, environment: &[(&str, &str)]) -> (i32, Value, String, String) {
+    assess_with(folder, &["--seed", seed], environment)
+}
+
+fn assess_with(
+    folder: &Path,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+) -> (i32, Value, String, String) {
     let out = tempfile::tempdir().unwrap();
     let json = out.path().join("out.json");
-    let mut command = huleedu(&[
-        "assess",
-        folder.to_str().unwrap(),
-        "--seed",
-        seed,
-        "--json",
-        json.to_str().unwrap(),
-    ]);
+    let mut command = huleedu(&["assess", folder.to_str().unwrap()]);
+    command.args(arguments).arg("--json").arg(&json);
     command.envs(environment.iter().copied());
     let (code, stdout, stderr) = output(command);
     let report =
         fs::read(&json).map_or(Value::Null, |bytes| serde_json::from_slice(&bytes).unwrap());
     (code, report, stdout, stderr)
+}
+
+/// The samples, assessed with seed 7 and nothing in the way. Once for all tests.
+pub(crate) fn undisturbed() -> &'static Value {
+    static REPORT: OnceLock<Value> = OnceLock::new();
+    REPORT.get_or_init(|| {
+        let (code, report, stdout, stderr) = assess(&root().join("samples/essays"), "7", &[]);
+        assert_eq!(code, 0, "{stdout}\n{stderr}");
+        assert!(stdout.contains("sandbox"));
+        report
+    })
 }
 
 /// Rank by file; every file once and every rank once, from 1.
@@ -51,9 +65,8 @@ fn ranks(report: &Value) -> BTreeMap<String, u64> {
 #[test]
 fn the_samples_are_ranked_once_each_by_their_level_and_the_same_without_circuits() {
     let folder = root().join("samples/essays");
-    let (code, report, stdout, stderr) = assess(&folder, "7", &[]);
-    assert_eq!(code, 0, "{stdout}\n{stderr}");
-    let ranks = ranks(&report);
+    let report = undisturbed();
+    let ranks = ranks(report);
     let mut files: Vec<_> = fs::read_dir(&folder)
         .unwrap()
         .map(|e| e.unwrap().file_name().into_string().unwrap())
@@ -118,7 +131,7 @@ fn the_samples_are_ranked_once_each_by_their_level_and_the_same_without_circuits
             .all(|c| c["state"] == "closed" && c["blocked"] == 0),
         "{circuits:?}"
     );
-    assert!(report["judges"][0]["sandbox"] == true && stdout.contains("sandbox"));
+    assert_eq!(report["judges"][0]["sandbox"], true);
     let judged: u64 = report["judges"]
         .as_array()
         .unwrap()
@@ -136,6 +149,53 @@ fn the_samples_are_ranked_once_each_by_their_level_and_the_same_without_circuits
     let (code, unprotected, ..) = assess(&folder, "7", &[("CIRCUIT_BREAKER_ENABLED", "false")]);
     assert_eq!(code, 0);
     assert_eq!(unprotected["ranking"], report["ranking"]);
+}
+
+#[test]
+fn the_broker_goes_away_in_the_middle_and_the_ranking_is_the_same() {
+    let folder = root().join("samples/essays");
+    for drill in ["broker-outage=5s", "broker-freeze=5s"] {
+        // Four seconds without a delivery open a circuit, in place of seven.
+        let environment = [("KAFKA_CIRCUIT_BREAKER_FAILURE_THRESHOLD", "4")];
+        let arguments = ["--seed", "7", "--drill", drill];
+        let (code, report, stdout, stderr) = assess_with(&folder, &arguments, &environment);
+        assert_eq!(code, 0, "{stdout}\n{stderr}");
+        assert_eq!(report["ranking"], undisturbed()["ranking"], "{drill}");
+        let events = &report["events"];
+        assert_eq!(
+            (&events["lost"], &events["waiting"]),
+            (&0.into(), &0.into())
+        );
+        let shown = &report["drill"];
+        let number = |name: &str| shown[name].as_f64().unwrap();
+        assert!(number("seconds") >= 5.0, "{shown}");
+        assert!(number("waiting_most") > number("waiting_before"), "{shown}");
+        let circuits = shown["circuits"].as_array().unwrap();
+        assert!(!circuits.is_empty(), "no circuit opened: {shown}");
+        for circuit in circuits {
+            let states = circuit["states"].as_array().unwrap();
+            let states: Vec<_> = states.iter().map(|s| s.as_str().unwrap()).collect();
+            assert!(
+                states.starts_with(&["closed", "open", "half_open"]),
+                "{shown}"
+            );
+            assert!(states.ends_with(&["half_open", "closed"]), "{shown}");
+        }
+        assert!(stdout.contains("drill: broker"), "{stdout}");
+    }
+}
+
+#[test]
+fn a_drill_without_the_embedded_broker_is_refused() {
+    let folder = root().join("samples/essays");
+    let elsewhere = [("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")];
+    let arguments = ["--drill", "broker-outage=1s"];
+    let (code, _, _, stderr) = assess_with(&folder, &arguments, &elsewhere);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("KAFKA_BOOTSTRAP_SERVERS"), "{stderr}");
+    let (code, _, _, stderr) = assess_with(&folder, &["--drill", "rain=1s"], &[]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("broker-outage=20s"), "{stderr}");
 }
 
 #[test]

@@ -8,6 +8,7 @@
 mod architecture;
 mod assess;
 mod commands;
+mod crash;
 mod metrics;
 mod page;
 mod run;

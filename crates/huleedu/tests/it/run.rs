@@ -75,7 +75,11 @@ pub(crate) struct Up {
 
 impl Up {
     pub(crate) fn start() -> Self {
-        let mut running = Running::start(huleedu(&["up"]));
+        Self::start_with(&[])
+    }
+
+    pub(crate) fn start_with(arguments: &[&str]) -> Self {
+        let mut running = Running::start(huleedu(&[&["up"], arguments].concat()));
         let mut rest = BufReader::new(running.0.stdout.take().unwrap()).lines();
         let mut lines = Vec::new();
         loop {
