@@ -36,7 +36,9 @@ mod publisher;
 mod receipt;
 mod record;
 
-pub use backlog::{Backlog, BacklogError, BacklogStats, DeadReason, JournalBacklog};
+pub use backlog::{
+    Backlog, BacklogError, BacklogStats, DeadReason, JournalBacklog, UnreadableRecord,
+};
 pub use broker::{Attempt, Broker, Delivered, Delivery, ErrorClass, SendError, TroubleSink};
 pub use bus::{EventBus, PublishError};
 pub use drainer::{

@@ -37,6 +37,10 @@ pub const DLQ_ATTEMPTS: &str = "dlq_attempts";
 /// Dead letter: when it was given up, in milliseconds since the Unix epoch.
 pub const DLQ_FAILED_AT: &str = "dlq_failed_at";
 
+/// Kafka: the dead letter this event was before an operator sent it again, `SERVICE/NAME`. Its place
+/// in the order of its key is not the old one.
+pub const REPLAYED_FROM: &str = "replayed_from";
+
 /// HTTP: the correlation id, in requests and answers.
 pub const X_CORRELATION_ID: &str = "x-correlation-id";
 /// HTTP: the user on whose behalf a service calls another; set by the gateway alone.

@@ -14,11 +14,13 @@
 //! | [`clients`] | typed clients of other services, each behind its circuit |
 //! | [`providers`] | explicit wiring: registry, circuits, bus, clients from settings |
 //! | [`runtime`] | start, supervise and stop one service |
+//! | [`admin`] | what an operator may see and do, over a Unix socket |
 //! | [`logging`] | structured logs |
 //! | [`testing`] | what tests of services share |
 //!
 //! The kit knows no rule of any service, and no service knows another.
 
+pub mod admin;
 pub mod circuits;
 pub mod clients;
 pub mod consumer;

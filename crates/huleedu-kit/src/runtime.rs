@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, info, info_span};
 
 use crate::{
+    admin::{self, ClaimError, Desk, OwnListener, SocketPath},
     circuits::FileMetrics,
     consumer::{self, ConsumerOptions, EventHandler, chain},
     http::{CuttableListener, Health, standard_routes, with_middleware},
@@ -85,6 +86,11 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// Another process has the service's store, or its admin socket cannot be used.
+    #[error(
+        "the service's store could not be claimed; ADMIN_SOCKET names another place for the socket"
+    )]
+    Claim(#[from] ClaimError),
     /// Anything that only one service can fail at.
     #[error("the service could not be started")]
     Other(#[source] Box<dyn Error + Send + Sync>),
@@ -101,6 +107,7 @@ pub struct ServiceCore {
     drainer: Option<DrainerHandle>,
     shutdown: CancellationToken,
     listener: TcpListener,
+    admin: Option<OwnListener>,
     address: SocketAddr,
     tasks: JoinSet<Result<(), TaskError>>,
 }
@@ -146,6 +153,18 @@ impl ServiceCore {
             address: settings.http_host.clone(),
             source,
         })?;
+        let socket = SocketPath::of(
+            service,
+            settings.admin_socket.as_deref(),
+            &settings.database_url,
+        );
+        let admin = match socket {
+            Some(socket) => {
+                let claim = socket.claim(&format!("huleedu {service}")).await?;
+                Some(claim.listen()?)
+            }
+            None => None,
+        };
         let options = StoreOptions {
             url: settings.database_url.clone(),
             max_connections: settings.database_max_connections,
@@ -181,6 +200,7 @@ impl ServiceCore {
             drainer: handle,
             shutdown,
             listener,
+            admin,
             address,
             tasks: JoinSet::new(),
         };
@@ -299,6 +319,20 @@ impl ServiceCore {
             self.metrics.clone(),
             self.settings.max_request_bytes,
         );
+        let limit = self.settings.kafka.as_ref().map(|k| k.fallback_queue_size);
+        let live = admin::Live {
+            service: self.service,
+            desk: Desk::new(self.service, self.store.clone()),
+            drainer: self.drainer.clone(),
+            breakers: self.breakers.clone(),
+            limit,
+        };
+        let for_operators = with_middleware(
+            admin::routes(live),
+            self.service,
+            self.metrics.clone(),
+            self.settings.max_request_bytes,
+        );
         let Self {
             service,
             breakers,
@@ -306,11 +340,29 @@ impl ServiceCore {
             drainer,
             shutdown,
             listener,
+            admin,
             address,
             mut tasks,
             settings,
             ..
         } = self;
+        if let Some(admin) = admin {
+            let stop = shutdown.clone();
+            let span = info_span!("service", service = service.name(), task = "admin");
+            tasks.spawn(
+                async move {
+                    axum::serve(admin, for_operators)
+                        .with_graceful_shutdown(stop.cancelled_owned())
+                        .await
+                        .map_err(|e| TaskError {
+                            service,
+                            task: "admin",
+                            source: e.into(),
+                        })
+                }
+                .instrument(span),
+            );
+        }
         let stop = shutdown.clone();
         let cut = CancellationToken::new();
         let listener = CuttableListener::new(listener, cut.clone());

@@ -6,7 +6,11 @@ use clap::{Args, Parser, Subcommand};
 use huleedu_contracts::{domain::CourseCode, ids::BatchId};
 use huleedu_kit::ServiceId;
 
-use crate::{assess::drill::Drill, kafka::Fsync};
+use crate::{
+    assess::drill::Drill,
+    kafka::Fsync,
+    operate::args::{DeadArgs, JournalArgs},
+};
 
 /// Assess batches of essays: spell-check them and rank them by comparative judgement.
 #[derive(Debug, Parser)]
@@ -19,7 +23,9 @@ use crate::{assess::drill::Drill, kafka::Fsync};
         huleedu up --data-dir ./data                  the platform, until Ctrl-C\n  \
         huleedu assess ~/essays --against URL         … and essays sent to it\n  \
         huleedu run spellchecker                      one service, configured by environment\n  \
-        huleedu config cj-assessment                  its settings, with values and meaning"
+        huleedu config cj-assessment                  its settings, with values and meaning\n  \
+        huleedu journal stats --data-dir ./data       what waits for Kafka\n  \
+        huleedu dead list --data-dir ./data           what was given up, and why"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -37,6 +43,10 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Show every setting of one service, or of all, with value, source and meaning
     Config(ConfigArgs),
+    /// Events that wait for Kafka: how much, which, are they sound; export and drain them
+    Journal(JournalArgs),
+    /// Dead letters: list, show, requeue, discard
+    Dead(DeadArgs),
 }
 
 /// Arguments of `assess`.
@@ -167,7 +177,7 @@ fn course(text: &str) -> Result<CourseCode, String> {
         .map_err(|_| "choose one of ENG5, ENG6, ENG7, SV1, SV2, SV3".to_owned())
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<u64>() {
         Ok(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds)),
         _ => Err("a whole number of seconds, at least 1".to_owned()),

@@ -1,5 +1,5 @@
-//! HuleEdu in one binary: assess a folder of essays, keep the platform up, run one service, or show
-//! its settings.
+//! HuleEdu in one binary: assess a folder of essays, keep the platform up, run one service, show its
+//! settings, and look after its events.
 
 mod assess;
 mod audit;
@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod gateway;
 mod kafka;
+mod operate;
 mod out;
 mod platform;
 mod run;
@@ -35,6 +36,8 @@ fn main() -> ExitCode {
             Command::Up(args) => up::run(&args).await,
             Command::Run(args) => run::run(&args).await,
             Command::Config(args) => config::run(&args),
+            Command::Journal(args) => operate::journal(&args).await,
+            Command::Dead(args) => operate::dead(&args).await,
         }
     });
     // What still blocks a thread (a closing Kafka client, say) is not waited for.

@@ -303,11 +303,13 @@ fn kept_secret(path: &Path) -> anyhow::Result<String> {
 }
 
 /// Where a service keeps its state in `folder`.
-fn database_url(folder: &Path, service: ServiceId) -> String {
-    format!(
-        "sqlite://{}",
-        folder.join(format!("{}.db", service.slug())).display()
-    )
+pub(crate) fn database_file(folder: &Path, service: ServiceId) -> PathBuf {
+    folder.join(format!("{}.db", service.slug()))
+}
+
+/// The same as a setting.
+pub(crate) fn database_url(folder: &Path, service: ServiceId) -> String {
+    format!("sqlite://{}", database_file(folder, service).display())
 }
 
 /// The setting by which others find a service.

@@ -103,6 +103,10 @@ fn print_addresses(platform: &Platform, data: &DataDir) -> anyhow::Result<()> {
         }
     ))?;
     out::line(&format!("log:      {}", data.log_file().display()))?;
+    out::line(&format!(
+        "events:   huleedu journal stats --data-dir {0}, huleedu dead list --data-dir {0}",
+        data.path().display()
+    ))?;
     out::line(&format!("\ngateway:  {gateway}"))?;
     out::line(&format!("token:    {}", platform.token("teacher", 24)?))?;
     out::line(&format!(

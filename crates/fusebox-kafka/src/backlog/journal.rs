@@ -92,16 +92,9 @@ impl JournalBacklog {
     }
 
     fn parked(&self, stored: &Stored) -> Result<Parked, DecodeError> {
-        let content = codec::decode(stored.entry.data.clone())?;
         Ok(Parked {
             position: to_kafka(stored.position),
-            record: Record {
-                event_id: Uuid::from_bytes(stored.entry.id),
-                topic: stored.entry.label.to_string(),
-                key: content.key,
-                payload: content.payload,
-                headers: content.headers,
-            },
+            record: decode(&stored.entry)?,
             admitted_at_ms: stored.entry.admitted_at_ms,
             attempts: u32::from(stored.position.0 < self.inherited),
         })
@@ -132,6 +125,32 @@ impl JournalBacklog {
             buried_at_ms: self.now_ms(),
         }
     }
+}
+
+/// The bytes of a record in a journal that are none of a version this program reads.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the record cannot be read")]
+pub struct UnreadableRecord(#[source] DecodeError);
+
+impl Record {
+    /// The event in a record of a journal, for looking at a journal that this process does not drain.
+    ///
+    /// # Errors
+    /// When this program cannot read it.
+    pub fn from_journal(entry: &Entry) -> Result<Self, UnreadableRecord> {
+        decode(entry).map_err(UnreadableRecord)
+    }
+}
+
+fn decode(entry: &Entry) -> Result<Record, DecodeError> {
+    let content = codec::decode(entry.data.clone())?;
+    Ok(Record {
+        event_id: Uuid::from_bytes(entry.id),
+        topic: entry.label.to_string(),
+        key: content.key,
+        payload: content.payload,
+        headers: content.headers,
+    })
 }
 
 /// A record as the journal keeps it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use self::journal::JournalBacklog;
+pub use self::journal::{JournalBacklog, UnreadableRecord};
 pub(crate) use self::journal::{entry, to_kafka};
 use crate::record::{Parked, Position};
 

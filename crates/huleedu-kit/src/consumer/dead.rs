@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, convert::Infallible, time::Duration};
 
 use bytes::Bytes;
-use fusebox_kafka::Record;
+use fusebox_kafka::{ATTEMPT_HEADER, MAYBE_DUPLICATE_HEADER, Record};
 use huleedu_contracts::{headers, topics::Topic};
 use uuid::Uuid;
 
@@ -55,6 +55,7 @@ pub(super) async fn keep(
 /// and why they are there.
 fn copy(group: &str, message: &Taken, event: Option<&Incoming>, cause: &Cause) -> Record {
     let mut all = text_headers(&message.headers);
+    all.retain(|(name, _)| !is_of_delivery(name));
     let mut set = |name: &str, value: String| {
         all.retain(|(n, _)| n != name);
         all.push((name.to_owned(), value));
@@ -89,6 +90,12 @@ fn copy(group: &str, message: &Taken, event: Option<&Incoming>, cause: &Cause) -
         payload: Bytes::copy_from_slice(&message.payload),
         headers: all,
     }
+}
+
+/// Whether the producer that sends a record writes this header: what an earlier one wrote says nothing
+/// about the next delivery.
+pub(crate) fn is_of_delivery(name: &str) -> bool {
+    [ATTEMPT_HEADER, MAYBE_DUPLICATE_HEADER].contains(&name)
 }
 
 /// Headers as text. One that is not text gets `.hex` behind its name, so that nothing is lost.
@@ -157,6 +164,7 @@ mod tests {
                 ("event_id".to_owned(), b"a header's word".to_vec()),
                 ("odd".to_owned(), vec![0xff, 0x00]),
                 (headers::DLQ_ATTEMPTS.to_owned(), b"99".to_vec()),
+                (ATTEMPT_HEADER.to_owned(), b"4".to_vec()),
             ],
             payload: b"\xffnot json".to_vec(),
         }
@@ -194,6 +202,10 @@ mod tests {
         ] {
             assert_eq!(of(name), [value], "{name}");
         }
+        assert!(
+            of(ATTEMPT_HEADER).is_empty(),
+            "the next producer counts anew"
+        );
     }
 
     #[test]

@@ -22,7 +22,7 @@ use rdkafka::{
 use thiserror::Error;
 use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{Span, debug, info, warn};
 
 use super::{
     EventHandler, dead,
@@ -207,7 +207,7 @@ pub async fn run(
         group: options.group_id.clone(),
         metrics: metrics.clone(),
     });
-    let lanes = Arc::new(Lanes::new(shared, Handle::current()));
+    let lanes = Arc::new(Lanes::new(shared, Handle::current(), Span::current()));
     let consumer = connect(
         &options,
         Context {
@@ -232,10 +232,11 @@ pub async fn run(
         group: options.group_id.clone(),
         stop: stop.token.clone(),
     };
+    let span = Span::current();
     std::thread::Builder::new()
         .name("kafka-consumer".to_owned())
         // Nobody waits any more after a kill.
-        .spawn(move || drop(done.send(member.run())))
+        .spawn(move || drop(done.send(span.in_scope(|| member.run()))))
         .map_err(|source| ConsumerError::Thread {
             group: group.clone(),
             source,

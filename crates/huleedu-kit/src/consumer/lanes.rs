@@ -12,7 +12,7 @@ use std::{
 
 use tokio::{runtime::Handle, sync::mpsc, task::AbortHandle};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{Instrument as _, Span, warn};
 
 use super::{
     incoming::Taken,
@@ -33,6 +33,8 @@ const ABORT_LIMIT: Duration = Duration::from_secs(1);
 pub(super) struct Lanes {
     shared: Arc<Shared>,
     runtime: Handle,
+    /// What log lines of the workers belong to.
+    span: Span,
     state: Mutex<State>,
 }
 
@@ -62,10 +64,12 @@ struct Open {
 pub(super) struct WorkerEnded(pub(super) Lane);
 
 impl Lanes {
-    pub(super) fn new(shared: Arc<Shared>, runtime: Handle) -> Self {
+    /// Workers run on `runtime` and log within `span`.
+    pub(super) fn new(shared: Arc<Shared>, runtime: Handle, span: Span) -> Self {
         Self {
             shared,
             runtime,
+            span,
             state: Mutex::default(),
         }
     }
@@ -108,11 +112,12 @@ impl Lanes {
             Arc::clone(&load),
             stop.clone(),
         );
-        let task = self.runtime.spawn(async move {
+        let task = async move {
             // Dropped with the task, also when it is aborted or the runtime ends.
             let _alive = alive;
             work.await;
-        });
+        };
+        let task = self.runtime.spawn(task.instrument(self.span.clone()));
         Open {
             sender,
             load,

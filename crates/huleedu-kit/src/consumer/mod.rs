@@ -42,6 +42,7 @@ use std::{error::Error, time::Duration};
 use async_trait::async_trait;
 use thiserror::Error;
 
+pub(crate) use dead::{hex, is_of_delivery, text_headers};
 pub use group::{ConsumerError, ConsumerOptions, run};
 pub use incoming::Incoming;
 pub(crate) use worker::chain;

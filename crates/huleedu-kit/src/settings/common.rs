@@ -29,6 +29,8 @@ pub struct CommonSettings {
     pub max_request_bytes: usize,
     /// Longest wait for work under way when the service stops.
     pub shutdown_timeout: Duration,
+    /// Unix socket for operators, when it is not the one beside the store.
+    pub admin_socket: Option<String>,
 }
 
 /// How a service publishes and consumes.
@@ -128,6 +130,10 @@ impl CommonSettings {
                 "SHUTDOWN_TIMEOUT_SECONDS",
                 Duration::from_secs(10),
                 "longest wait for work under way at stop, in seconds",
+            ),
+            admin_socket: r.optional(
+                "ADMIN_SOCKET",
+                "Unix socket for `huleedu journal` and `huleedu dead`, or off; else it is beside the SQLite file",
             ),
         }
     }

@@ -81,6 +81,16 @@ impl HeaderText {
     }
 }
 
+/// Headers as [`bury`] wrote them.
+pub(crate) fn read_dead_headers(json: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+    let all: Vec<(String, HeaderText)> = serde_json::from_str(json)?;
+    let bytes = |value| match value {
+        HeaderText::Text(text) => text.into_bytes(),
+        HeaderText::Bytes(bytes) => bytes,
+    };
+    Ok(all.into_iter().map(|(name, v)| (name, bytes(v))).collect())
+}
+
 pub(super) async fn count_dead(pool: &AnyPool) -> Result<BTreeMap<String, u64>, StoreError> {
     let rows = sqlx::query("SELECT topic, COUNT(*) FROM dead_events GROUP BY topic")
         .fetch_all(pool)

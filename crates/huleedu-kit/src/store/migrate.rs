@@ -1,5 +1,7 @@
 //! Brings a database's schema up to date: numbered steps, each in its own transaction.
 
+use std::cmp::Ordering;
+
 use sqlx::{AnyPool, AssertSqlSafe, Row as _};
 
 use super::{Dialect, StoreError};
@@ -63,6 +65,37 @@ ALTER TABLE dead_events ADD COLUMN code TEXT NOT NULL DEFAULT 'PERMANENT';
 ALTER TABLE dead_events ADD COLUMN attempts BIGINT NOT NULL DEFAULT 0;",
     },
 ];
+
+/// Numbers from here on belong to services.
+const FIRST_OF_SERVICES: i64 = 100;
+
+/// Whether the kit's own tables are those of this program. Changes nothing.
+pub(super) async fn check(pool: &AnyPool, dialect: Dialect) -> Result<(), StoreError> {
+    let needed = KIT.iter().map(|step| step.version).max().unwrap_or(0);
+    let there = match dialect {
+        Dialect::Sqlite => {
+            "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'schema_migrations'"
+        }
+        Dialect::Postgres => "SELECT 1 FROM pg_tables WHERE tablename = 'schema_migrations'",
+    };
+    let found = match sqlx::query(there).fetch_optional(pool).await? {
+        None => 0,
+        Some(_) => sqlx::query("SELECT MAX(version) FROM schema_migrations WHERE version < $1")
+            .bind(FIRST_OF_SERVICES)
+            .fetch_one(pool)
+            .await?
+            .try_get::<Option<i64>, _>(0)?
+            .unwrap_or(0),
+    };
+    match found.cmp(&needed) {
+        Ordering::Equal => Ok(()),
+        Ordering::Less => Err(StoreError::TooOld { found, needed }),
+        Ordering::Greater => Err(StoreError::TooNew {
+            found,
+            known: needed,
+        }),
+    }
+}
 
 pub(super) async fn run(
     pool: &AnyPool,

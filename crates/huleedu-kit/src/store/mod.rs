@@ -13,7 +13,13 @@ mod inbox;
 mod migrate;
 mod outbox;
 
-use std::{collections::BTreeMap, str::FromStr as _, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    str::FromStr as _,
+    sync::Arc,
+    time::Duration,
+};
 
 use fusebox_kafka::{DrainerHandle, Record};
 use huleedu_contracts::{
@@ -28,6 +34,7 @@ use sqlx::{
 use thiserror::Error;
 use tokio::sync::watch;
 
+pub(crate) use inbox::read_dead_headers;
 pub use migrate::Migration;
 pub use outbox::{OutboxBacklog, OutboxBus};
 
@@ -63,6 +70,17 @@ pub enum StoreError {
         found: i64,
         /// Newest version known here.
         known: i64,
+    },
+    /// The database was written by an older program, or by none of ours.
+    #[error(
+        "the database has schema version {found}, this program needs {needed}; start the service once, it \
+         brings its database up to date"
+    )]
+    TooOld {
+        /// Version of the common tables in the database; 0 when there are none.
+        found: i64,
+        /// Version needed here.
+        needed: i64,
     },
     /// A statement failed.
     #[error("a database statement failed")]
@@ -149,48 +167,36 @@ impl Store {
         options: StoreOptions,
         migrations: &[Migration],
     ) -> Result<Self, StoreError> {
-        sqlx::any::install_default_drivers();
-        let dialect = if options.url.starts_with("sqlite:") {
-            Dialect::Sqlite
-        } else {
-            Dialect::Postgres
-        };
-        let url = match dialect {
-            // A missing file is made, not an error.
-            Dialect::Sqlite if !options.url.contains('?') => format!("{}?mode=rwc", options.url),
-            _ => options.url,
-        };
-        let connect = AnyConnectOptions::from_str(&url)
-            .map_err(StoreError::BadUrl)?
-            .disable_statement_logging();
-        let pool = AnyPoolOptions::new()
-            .max_connections(options.max_connections)
-            .acquire_timeout(Duration::from_secs(30))
-            .after_connect(move |conn, _| {
-                Box::pin(async move {
-                    if dialect == Dialect::Sqlite {
-                        // FULL: a commit that returned survives a power loss.
-                        conn.execute(
-                            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-                             PRAGMA busy_timeout = 20000; PRAGMA foreign_keys = ON;",
-                        )
-                        .await?;
-                    }
-                    Ok(())
-                })
-            })
-            .connect_with(connect)
-            .await
-            .map_err(StoreError::Open)?;
+        let (pool, dialect) = connect(&options, Access::Own).await?;
         migrate::run(&pool, dialect, migrations).await?;
-        Ok(Self {
+        Ok(Self::of(service, options, pool, dialect))
+    }
+
+    /// Opens a service's database from outside, as it is: nothing is made and no schema is changed.
+    ///
+    /// # Errors
+    /// When the URL is bad, the database is not there or its common tables are not of this program's
+    /// version.
+    pub async fn attach(
+        service: ServiceId,
+        options: StoreOptions,
+        writes: bool,
+    ) -> Result<Self, StoreError> {
+        let access = if writes { Access::Write } else { Access::Read };
+        let (pool, dialect) = connect(&options, access).await?;
+        migrate::check(&pool, dialect).await?;
+        Ok(Self::of(service, options, pool, dialect))
+    }
+
+    fn of(service: ServiceId, options: StoreOptions, pool: AnyPool, dialect: Dialect) -> Self {
+        Self {
             pool,
             dialect,
             service,
             outbox_limit: options.outbox_limit,
             observer: options.observer,
             drainer: watch::Sender::new(None),
-        })
+        }
     }
 
     /// For reads outside a transaction. While holding a [`Tx`], read through it instead.
@@ -253,6 +259,92 @@ impl Store {
             drainer.wake();
         }
     }
+}
+
+/// What a connection may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// Make the database and change its schema.
+    Own,
+    /// Change what is in it.
+    Write,
+    /// Look.
+    Read,
+}
+
+/// The file of an SQLite URL; `None` for a database that is in no file of its own.
+pub(crate) fn sqlite_file(url: &str) -> Option<PathBuf> {
+    let path = url.strip_prefix("sqlite:")?;
+    let path = path.strip_prefix("//").unwrap_or(path);
+    let path = path.split('?').next().unwrap_or(path);
+    (!path.is_empty() && path != ":memory:").then(|| path.into())
+}
+
+/// Whether a database in a file was closed in order, so that nobody has it open: then it has no log
+/// beside it, and reading it need not make one.
+fn is_closed(url: &str) -> bool {
+    sqlite_file(url).is_some_and(|file| {
+        let mut log = file.into_os_string();
+        log.push("-wal");
+        !Path::new(&log).exists()
+    })
+}
+
+async fn connect(options: &StoreOptions, access: Access) -> Result<(AnyPool, Dialect), StoreError> {
+    sqlx::any::install_default_drivers();
+    let dialect = if options.url.starts_with("sqlite:") {
+        Dialect::Sqlite
+    } else {
+        Dialect::Postgres
+    };
+    let mode = match access {
+        // A missing file is made, not an error.
+        Access::Own => "rwc",
+        Access::Write => "rw",
+        Access::Read if is_closed(&options.url) => "ro&immutable=true",
+        Access::Read => "ro",
+    };
+    let url = match dialect {
+        Dialect::Sqlite if !options.url.contains('?') => format!("{}?mode={mode}", options.url),
+        _ => options.url.clone(),
+    };
+    let connect = AnyConnectOptions::from_str(&url)
+        .map_err(StoreError::BadUrl)?
+        .disable_statement_logging();
+    let pool = AnyPoolOptions::new()
+        .max_connections(options.max_connections)
+        .acquire_timeout(Duration::from_secs(30))
+        .after_connect(move |conn, _| {
+            Box::pin(async move {
+                match (dialect, access) {
+                    // FULL: a commit that returned survives a power loss.
+                    (Dialect::Sqlite, Access::Own) => {
+                        conn.execute(
+                            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+                             PRAGMA busy_timeout = 20000; PRAGMA foreign_keys = ON;",
+                        )
+                        .await?;
+                    }
+                    (Dialect::Sqlite, Access::Write | Access::Read) => {
+                        conn.execute(
+                            "PRAGMA synchronous = FULL; PRAGMA busy_timeout = 20000; \
+                             PRAGMA foreign_keys = ON;",
+                        )
+                        .await?;
+                    }
+                    (Dialect::Postgres, Access::Read) => {
+                        conn.execute("SET default_transaction_read_only = on")
+                            .await?;
+                    }
+                    (Dialect::Postgres, Access::Own | Access::Write) => {}
+                }
+                Ok(())
+            })
+        })
+        .connect_with(connect)
+        .await
+        .map_err(StoreError::Open)?;
+    Ok((pool, dialect))
 }
 
 /// A transaction of a [`Store`]. Dropped without commit, nothing of it remains.

@@ -5,6 +5,7 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod admin;
 mod circuits;
 mod flow;
 mod group;

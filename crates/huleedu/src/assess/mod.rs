@@ -4,7 +4,7 @@
 pub(crate) mod drill;
 mod files;
 pub(crate) mod folder;
-mod progress;
+pub(crate) mod progress;
 mod remote;
 mod report;
 #[cfg(test)]

@@ -10,5 +10,6 @@ mod assess;
 mod commands;
 mod crash;
 mod metrics;
+mod operate;
 mod page;
 mod run;
