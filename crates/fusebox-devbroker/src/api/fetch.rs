@@ -118,7 +118,7 @@ impl Broker {
     ) -> Result<Read, ResponseError> {
         let unknown = ResponseError::UnknownTopicOrPartition;
         let topic = self.topics.get(topic).ok_or(unknown)?;
-        let log = topic.log(asked.partition).ok_or(unknown)?;
+        let mut log = topic.log(asked.partition).ok_or(unknown)?;
         let max_bytes = usize::try_from(asked.partition_max_bytes).unwrap_or(0);
         let records = log
             .read(asked.fetch_offset, max_bytes.min(left), at_least_one)

@@ -60,7 +60,7 @@ impl Broker {
     ) -> Result<(i64, i64), ResponseError> {
         let unknown = ResponseError::UnknownTopicOrPartition;
         let topic = self.topics.get(topic).ok_or(unknown)?;
-        let log = topic.log(partition).ok_or(unknown)?;
+        let mut log = topic.log(partition).ok_or(unknown)?;
         match time {
             LATEST => Ok((log.end(), -1)),
             EARLIEST => Ok((log.start(), -1)),

@@ -1,10 +1,14 @@
 //! The log of one partition: segments one after the other, of which only the last is written.
 
 pub(crate) mod batch;
+mod index;
 mod producers;
 mod segment;
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
@@ -146,19 +150,30 @@ impl PartitionLog {
         if bases.first().is_some_and(|base| *base > 0) {
             producers.may_have_forgotten();
         }
+        let last = bases.last().copied();
         for base in bases {
+            if Some(base) == last {
+                // It will be written: what its index says will not be true any more.
+                index::remove(&folder, base);
+            } else if let Some((summary, known)) = index::read(&folder, base)
+                && let Some(segment) = Segment::open_as(&folder, base, &summary)?
+            {
+                producers = known;
+                segments.push(segment);
+                continue;
+            }
             let (segment, tail) = Segment::open(&folder, base, |batch| producers.remember(batch))?;
+            tell(&folder, base, tail);
             match tail {
                 Tail::Clean => {}
-                Tail::Torn(bytes) => {
-                    tracing::info!(?folder, base, bytes, "torn append removed");
-                    report.torn_bytes += bytes;
-                }
+                Tail::Torn(bytes) => report.torn_bytes += bytes,
                 Tail::Damaged(bytes) => {
-                    tracing::warn!(?folder, base, bytes, "damaged batches put aside");
                     report.damaged_bytes += bytes;
                     producers.may_have_forgotten();
                 }
+            }
+            if Some(base) != last {
+                write_index(&folder, &segment, &producers);
             }
             segments.push(segment);
         }
@@ -230,6 +245,9 @@ impl PartitionLog {
             fs::create_dir_all(&self.folder)?;
         }
         self.sync()?;
+        if let Some(last) = self.segments.last() {
+            write_index(&self.folder, last, &self.producers);
+        }
         let segment = Segment::create(&self.folder, self.end())?;
         if !matches!(self.options.fsync, FsyncPolicy::Never) {
             // A new log also makes the folders of its partition and of its topic.
@@ -244,7 +262,7 @@ impl PartitionLog {
 
     /// Whole batches from `offset` on, at most `max_bytes`; one in any case when `at_least_one`.
     pub(crate) fn read(
-        &self,
+        &mut self,
         offset: i64,
         max_bytes: usize,
         at_least_one: bool,
@@ -257,16 +275,29 @@ impl PartitionLog {
         }
         let after = self.segments.partition_point(|s| s.base() <= offset);
         // Where batches were put aside as damaged, the log goes on in the next segment.
-        for segment in self
-            .segments
-            .get(after.saturating_sub(1)..)
-            .unwrap_or_default()
-        {
-            if segment.next() > offset {
+        for number in after.saturating_sub(1)..self.segments.len() {
+            self.check(number)?;
+            if let Some(segment) = self.segments.get(number)
+                && segment.next() > offset
+            {
                 return Ok(segment.read(offset, max_bytes, at_least_one)?);
             }
         }
         Ok(Bytes::new())
+    }
+
+    /// Looks at the bytes of a segment that was opened by its index, before any of them is served.
+    fn check(&mut self, number: usize) -> io::Result<()> {
+        let Some(segment) = self.segments.get_mut(number) else {
+            return Ok(());
+        };
+        if !segment.is_checked() {
+            let base = segment.base();
+            let (checked, tail) = Segment::open(&self.folder, base, |_| {})?;
+            tell(&self.folder, base, tail);
+            *segment = checked;
+        }
+        Ok(())
     }
 
     /// Offset of the oldest record that is kept.
@@ -285,9 +316,16 @@ impl PartitionLog {
     }
 
     /// Offset and time of the first batch with a record that is not older than `time`.
-    pub(crate) fn at_time(&self, time: i64) -> Result<Option<(i64, i64)>, ReadError> {
-        for segment in &self.segments {
-            if let Some(header) = segment.find_time(time)? {
+    pub(crate) fn at_time(&mut self, time: i64) -> Result<Option<(i64, i64)>, ReadError> {
+        for number in 0..self.segments.len() {
+            let newest = self.segments.get(number).map_or(-1, Segment::newest);
+            if newest < time {
+                continue;
+            }
+            self.check(number)?;
+            if let Some(segment) = self.segments.get(number)
+                && let Some(header) = segment.find_time(time)?
+            {
                 return Ok(Some((header.base_offset, header.base_timestamp)));
             }
         }
@@ -324,7 +362,9 @@ impl PartitionLog {
             if !gone {
                 break;
             }
-            self.segments.remove(0).delete()?;
+            let first = self.segments.remove(0);
+            index::remove(&self.folder, first.base());
+            first.delete()?;
             self.producers.may_have_forgotten();
             deleted += 1;
         }
@@ -360,9 +400,24 @@ impl PartitionLog {
     }
 }
 
+/// Spares the next start a scan of this segment.
+fn write_index(folder: &Path, segment: &Segment, producers: &Producers) {
+    if let Err(error) = index::write(folder, segment.base(), &segment.summary(), producers) {
+        tracing::warn!(%error, ?folder, "a segment has no index and is scanned at the next start");
+    }
+}
+
+fn tell(folder: &Path, base: i64, tail: Tail) {
+    match tail {
+        Tail::Clean => {}
+        Tail::Torn(bytes) => tracing::info!(?folder, base, bytes, "torn append removed"),
+        Tail::Damaged(bytes) => tracing::warn!(?folder, base, bytes, "damaged batches put aside"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::{fs::OpenOptions, path::Path};
+    use std::fs::OpenOptions;
 
     use bytes::Buf as _;
 
@@ -393,7 +448,7 @@ mod tests {
         offsets
     }
 
-    fn all(log: &PartitionLog) -> Vec<(i64, i64)> {
+    fn all(log: &mut PartitionLog) -> Vec<(i64, i64)> {
         let (mut next, mut found) = (log.start(), Vec::new());
         while next < log.end() {
             found.extend(offsets(log.read(next, 1, true).unwrap()));
@@ -411,18 +466,18 @@ mod tests {
     fn batches_are_read_back_from_every_offset_over_many_segments_and_openings() {
         let dir = tempfile::tempdir().unwrap();
         let (mut log, _) = open(dir.path());
-        assert_eq!((log.start(), log.end(), all(&log)), (0, 0, vec![]));
+        assert_eq!((log.start(), log.end(), all(&mut log)), (0, 0, vec![]));
         for number in 0..30 {
             let appended = log.append(&batch(&["a", "b"], 5, 0, number * 2)).unwrap();
             assert_eq!(appended.base_offset, i64::from(number) * 2);
         }
         let expected: Vec<_> = (0..30).map(|n| (n * 2, n * 2 + 1)).collect();
-        assert_eq!(all(&log), expected);
+        assert_eq!(all(&mut log), expected);
         assert!(log.segments.len() > 5);
         drop(log);
         let (mut log, report) = open(dir.path());
         assert_eq!(report, RecoveryReport::default());
-        assert_eq!(all(&log), expected);
+        assert_eq!(all(&mut log), expected);
         for offset in 0..60 {
             let first = offsets(log.read(offset, 1, true).unwrap())[0];
             assert!(first.0 <= offset && offset <= first.1);
@@ -444,6 +499,47 @@ mod tests {
         let gap = log.append(&batch(&["a"], 5, 0, 61)).unwrap_err();
         assert_eq!(gap.code(), ResponseError::OutOfOrderSequenceNumber);
         assert_eq!(log.highest_producer_id(), Some(5));
+    }
+
+    #[test]
+    fn a_log_is_the_same_with_and_without_its_indexes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut log, _) = open(dir.path());
+        for number in 0..30 {
+            log.append(&batch(&["a", "b"], 5, 0, number * 2)).unwrap();
+        }
+        let expected = all(&mut log);
+        let closed = log.segments.len() - 1;
+        drop(log);
+        let indexes = || {
+            let files = fs::read_dir(dir.path()).unwrap();
+            files
+                .map(|file| file.unwrap().path())
+                .filter(|path| path.extension().is_some_and(|e| e == "index"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(indexes().len(), closed);
+        // The last time they have been written again.
+        for damage in [false, true, false] {
+            for path in indexes().iter().filter(|_| damage) {
+                let mut bytes = fs::read(path).unwrap();
+                *bytes.last_mut().unwrap() ^= 1;
+                fs::write(path, bytes).unwrap();
+            }
+            let (mut log, report) = open(dir.path());
+            assert_eq!(report, RecoveryReport::default());
+            let unread = log.segments.iter().filter(|s| !s.is_checked()).count();
+            assert_eq!(unread, if damage { 0 } else { closed });
+            assert_eq!(
+                log.append(&batch(&["a", "b"], 5, 0, 58))
+                    .unwrap()
+                    .base_offset,
+                58
+            );
+            log.append(&batch(&["a"], 5, 0, 61)).unwrap_err();
+            assert_eq!(log.at_time(0).unwrap().map(|(offset, _)| offset), Some(0));
+            assert_eq!(all(&mut log), expected);
+        }
     }
 
     #[test]
@@ -471,9 +567,9 @@ mod tests {
             );
             assert_eq!(log.append(&whole).unwrap().base_offset, 1);
             drop(log);
-            let (log, report) = open(dir.path());
+            let (mut log, report) = open(dir.path());
             assert_eq!(report, RecoveryReport::default());
-            assert_eq!(all(&log), [(0, 0), (1, 1)]);
+            assert_eq!(all(&mut log), [(0, 0), (1, 1)]);
         }
     }
 
@@ -492,10 +588,10 @@ mod tests {
         let first_batch = BatchHeader::parse(&bytes).unwrap().bytes;
         bytes[first_batch + 70] ^= 0xff;
         fs::write(&path, &bytes).unwrap();
+        // Not noticed at the start, but before anyone is given it.
         let (mut log, report) = open(dir.path());
-        let damaged = (bytes.len() - first_batch) as u64;
-        assert_eq!((report.torn_bytes, report.damaged_bytes), (0, damaged));
-        let kept: Vec<i64> = all(&log).into_iter().map(|(first, _)| first).collect();
+        assert_eq!(report, RecoveryReport::default());
+        let kept: Vec<i64> = all(&mut log).into_iter().map(|(first, _)| first).collect();
         let expected: Vec<i64> = (0..=second).chain(third..12).collect();
         assert_eq!(kept, expected);
         let aside = fs::read(path.with_extension(format!("damaged-{first_batch}"))).unwrap();

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use bytes::{Buf as _, BufMut as _};
 use kafka_protocol::ResponseError;
 
 use super::batch::BatchHeader;
@@ -119,6 +120,48 @@ impl Producers {
     /// From now on a producer that is not known may begin anywhere.
     pub(crate) fn may_have_forgotten(&mut self) {
         self.forgetful = true;
+    }
+
+    /// Appends all that is known, for an index.
+    pub(super) fn put(&self, into: &mut Vec<u8>) {
+        into.put_u8(u8::from(self.forgetful));
+        into.put_u32_le(u32::try_from(self.known.len()).unwrap_or(0));
+        let mut known: Vec<_> = self.known.iter().collect();
+        known.sort_unstable_by_key(|(id, _)| **id);
+        for (id, producer) in known {
+            into.put_i64_le(*id);
+            into.put_i16_le(producer.epoch);
+            into.put_u8(u8::try_from(producer.last.len()).unwrap_or(0));
+            for written in &producer.last {
+                into.put_i32_le(written.first_sequence);
+                into.put_i32_le(written.last_sequence);
+                into.put_i64_le(written.base_offset);
+            }
+        }
+    }
+
+    /// Takes what [`put`](Self::put) wrote.
+    pub(super) fn take(from: &mut &[u8]) -> Option<Self> {
+        let mut producers = Self {
+            forgetful: from.try_get_u8().ok()? != 0,
+            ..Self::default()
+        };
+        for _ in 0..from.try_get_u32_le().ok()? {
+            let id = from.try_get_i64_le().ok()?;
+            let mut producer = Producer {
+                epoch: from.try_get_i16_le().ok()?,
+                last: VecDeque::with_capacity(REMEMBERED),
+            };
+            for _ in 0..from.try_get_u8().ok()? {
+                producer.last.push_back(Written {
+                    first_sequence: from.try_get_i32_le().ok()?,
+                    last_sequence: from.try_get_i32_le().ok()?,
+                    base_offset: from.try_get_i64_le().ok()?,
+                });
+            }
+            producers.known.insert(id, producer);
+        }
+        Some(producers)
     }
 
     /// The highest producer id seen.

@@ -35,6 +35,21 @@ pub(crate) struct Segment {
     size: u64,
     newest: i64,
     index: Vec<Entry>,
+    /// Whether its bytes have been checked since it was opened, or were written since.
+    checked: bool,
+}
+
+/// What a scan of a segment finds, for its index file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Summary {
+    /// Bytes.
+    pub(crate) size: u64,
+    /// Offset after the last record.
+    pub(crate) next: i64,
+    /// Latest time of a record.
+    pub(crate) newest: i64,
+    /// Offsets of some batches, and where they begin.
+    pub(crate) index: Vec<(i64, u64)>,
 }
 
 /// What a scan found besides good batches.
@@ -69,7 +84,43 @@ impl Segment {
             size: 0,
             newest: -1,
             index: Vec::new(),
+            checked: true,
         }
+    }
+
+    /// Opens the file that begins at `base` without reading it; `None` when it has another length.
+    pub(crate) fn open_as(folder: &Path, base: i64, summary: &Summary) -> io::Result<Option<Self>> {
+        let path = folder.join(format!("{base:020}.log"));
+        let file = OpenOptions::new().read(true).write(true).open(&path)?;
+        if file.metadata()?.len() != summary.size {
+            return Ok(None);
+        }
+        let entries = summary.index.iter();
+        let index = entries.map(|&(offset, position)| Entry { offset, position });
+        Ok(Some(Self {
+            next: summary.next,
+            size: summary.size,
+            newest: summary.newest,
+            index: index.collect(),
+            checked: false,
+            ..Self::new(path, file, base)
+        }))
+    }
+
+    /// What its index file says.
+    pub(crate) fn summary(&self) -> Summary {
+        let index = self.index.iter();
+        Summary {
+            size: self.size,
+            next: self.next,
+            newest: self.newest,
+            index: index.map(|entry| (entry.offset, entry.position)).collect(),
+        }
+    }
+
+    /// Whether its bytes have been checked since the start.
+    pub(crate) fn is_checked(&self) -> bool {
+        self.checked
     }
 
     /// The offsets at which the segments in `folder` begin, in order.
