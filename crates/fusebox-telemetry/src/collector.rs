@@ -14,7 +14,7 @@ use prometheus_client::registry::Unit;
 
 /// Exports the circuits of one or more registries.
 ///
-/// Every series has the labels `service_name` and `circuit_name`:
+/// Every series of a circuit has the labels `service_name` and `circuit_name`:
 ///
 /// | metric | type | further labels |
 /// |---|---|---|
@@ -24,6 +24,8 @@ use prometheus_client::registry::Unit;
 /// | `circuit_breaker_recovery_attempts_total` | counter | `result`: `success`, `failure` |
 /// | `circuit_breaker_transitions_total` | counter | `from`, `to` |
 /// | `circuit_breaker_state_seconds_total` | counter | `state` |
+/// | `circuit_breaker_registry_evicted_total` | counter | `service_name` alone |
+/// | `circuit_breaker_registry_refused_total` | counter | `service_name` alone |
 ///
 /// All combinations that can occur exist from the start with zero; a type of fallback exists once
 /// it was used or [declared](fusebox::CircuitBreaker::declare_fallback). `neutral` are calls whose
@@ -129,7 +131,37 @@ impl Collector for BreakerCollector {
             State::ALL
                 .map(|state| ([("state", state.as_str())], time(state)))
                 .into()
-        })
+        })?;
+
+        self.encode_registries(
+            &mut encoder,
+            "circuit_breaker_registry_evicted",
+            "Circuits made by key and removed again, to make room or because they were idle",
+            Registry::evicted,
+        )?;
+        self.encode_registries(
+            &mut encoder,
+            "circuit_breaker_registry_refused",
+            "Circuits not made because the registry was full of such as must stay",
+            Registry::refused,
+        )
+    }
+}
+
+impl BreakerCollector {
+    fn encode_registries(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        count: impl Fn(&Registry) -> u64,
+    ) -> fmt::Result {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for registry in &self.registries {
+            let labels = [("service_name", registry.service())];
+            ConstCounter::new(count(registry)).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 }
 

@@ -68,6 +68,10 @@ pub use window::Totals;
 /// The guide's examples are compiled and run with the documentation's.
 #[cfg(doctest)]
 mod guide {
+    #[doc = include_str!("../../../docs/guide/choose-a-rule.md")]
+    mod choose_a_rule {}
+    #[doc = include_str!("../../../docs/guide/coming-from.md")]
+    mod coming_from {}
     #[doc = include_str!("../../../docs/guide/change-circuits-while-running.md")]
     mod change_circuits_while_running {}
 }

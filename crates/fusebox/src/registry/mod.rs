@@ -26,7 +26,7 @@ use crate::config::{BreakerConfig, ConfigError};
 use crate::event::Event;
 use crate::settings::{CircuitSettings, Problem, SettingsError};
 use crate::snapshot::Snapshot;
-use crate::state::{Mode, State};
+use crate::state::{Mode, ModeChange, State};
 use table::Table;
 
 /// After a full round that found nothing to remove, nobody looks again for so long: a flood of new
@@ -71,6 +71,13 @@ struct Inner {
     next_round: AtomicU64,
     evicted: AtomicU64,
     refused: AtomicU64,
+}
+
+/// One circuit's part in a change of settings.
+struct Change {
+    breaker: CircuitBreaker,
+    old: BreakerConfig,
+    new: BreakerConfig,
 }
 
 struct Entries {
@@ -261,18 +268,17 @@ impl Registry {
         }
     }
 
-    /// Forces every circuit open whose name matches, and answers their names, sorted.
+    /// Puts every circuit whose name matches into a mode, and answers their names, sorted.
     ///
-    /// Circuits made later are not meant. See [`CircuitBreaker::force_open`].
-    pub fn force_open_matching(&self, pattern: &Pattern, why: &str) -> Vec<String> {
-        self.each_matching(pattern, |breaker| breaker.force_open(why))
-    }
-
-    /// Ends the manual mode of every circuit whose name matches, and answers their names, sorted.
-    ///
-    /// See [`CircuitBreaker::automatic`].
-    pub fn automatic_matching(&self, pattern: &Pattern) -> Vec<String> {
-        self.each_matching(pattern, CircuitBreaker::automatic)
+    /// Circuits made later are not meant. See [`CircuitBreaker::force`].
+    pub fn force_matching(&self, pattern: &Pattern, change: &ModeChange) -> Vec<String> {
+        self.matching(pattern)
+            .iter()
+            .map(|breaker| {
+                breaker.force(change.clone());
+                breaker.name().to_owned()
+            })
+            .collect()
     }
 
     /// Number of breakers.
@@ -302,18 +308,26 @@ impl Registry {
     pub fn apply_settings(&self, settings: CircuitSettings) -> Result<Vec<String>, SettingsError> {
         let _turn = self.turn();
         let settings = Arc::new(settings);
-        let changes = {
+        let (changes, old) = {
             let mut entries = self.write();
             let changes = self.changes(&entries, &settings)?;
-            entries.settings = settings;
-            changes
+            (changes, std::mem::replace(&mut entries.settings, settings))
         };
+        // Outside the lock: new settings may make events, whose observers may come back.
+        for (done, change) in changes.iter().enumerate() {
+            if let Err(error) = change.breaker.set_config(change.new.clone()) {
+                for change in &changes[..done] {
+                    // It had them a moment ago, and takes them again.
+                    drop(change.breaker.set_config(change.old.clone()));
+                }
+                self.write().settings = old;
+                let place = format!("circuit {}", change.breaker.name());
+                return Err(SettingsError::one(Problem::from(error).at(place)));
+            }
+        }
         let mut names: Vec<String> = changes
-            .into_iter()
-            .map(|(breaker, config)| {
-                put_in_force(&breaker, config);
-                breaker.name().to_owned()
-            })
+            .iter()
+            .map(|change| change.breaker.name().to_owned())
             .collect();
         names.sort_unstable();
         Ok(names)
@@ -326,23 +340,24 @@ impl Registry {
     /// There is no such circuit, or the settings make no sense; the old ones stay.
     pub fn reconfigure(&self, name: &str, config: BreakerConfig) -> Result<(), RegistryError> {
         let _turn = self.turn();
-        let (breaker, effective) = {
-            let mut entries = self.write();
-            let settings = Arc::clone(&entries.settings);
-            let slot = entries
-                .table
-                .slot_mut(name)
-                .ok_or_else(|| RegistryError::Unknown {
-                    service: self.inner.service.to_string(),
-                    name: name.to_owned(),
-                })?;
-            let effective = settings
-                .effective(name, &config)
-                .map_err(|source| refused(name, source))?;
-            slot.base = Some(Arc::new(config));
-            (slot.breaker.clone(), effective)
+        let (breaker, settings) = {
+            let entries = self.read();
+            (
+                entries.table.get(name).cloned(),
+                Arc::clone(&entries.settings),
+            )
         };
-        put_in_force(&breaker, effective);
+        let breaker = breaker.ok_or_else(|| RegistryError::Unknown {
+            service: self.inner.service.to_string(),
+            name: name.to_owned(),
+        })?;
+        settings
+            .effective(name, &config)
+            .and_then(|effective| breaker.set_config(effective))
+            .map_err(|source| refused(name, source))?;
+        if let Some(slot) = self.write().table.slot_mut(name) {
+            slot.base = Some(Arc::new(config));
+        }
         Ok(())
     }
 
@@ -357,16 +372,6 @@ impl Registry {
             slot.breaker.observe(Arc::clone(&observer));
         }
         entries.observers.push(observer);
-    }
-
-    fn each_matching(&self, pattern: &Pattern, act: impl Fn(&CircuitBreaker)) -> Vec<String> {
-        self.matching(pattern)
-            .iter()
-            .map(|breaker| {
-                act(breaker);
-                breaker.name().to_owned()
-            })
-            .collect()
     }
 
     /// Makes the breaker of `name`; the inner `Err` is the one that has the name already.
@@ -451,7 +456,7 @@ impl Registry {
         &self,
         entries: &Entries,
         new: &CircuitSettings,
-    ) -> Result<Vec<(CircuitBreaker, BreakerConfig)>, SettingsError> {
+    ) -> Result<Vec<Change>, SettingsError> {
         let mut problems = match new.check(&self.inner.template) {
             Ok(()) => Vec::new(),
             Err(error) => error.problems().to_vec(),
@@ -463,9 +468,14 @@ impl Registry {
             let base = slot.base.as_deref().unwrap_or(&self.inner.template);
             match new.effective(name, base) {
                 Ok(config) => {
-                    // The present ones are in force, so they make sense.
-                    if entries.settings.effective(name, base).as_ref() != Ok(&config) {
-                        changes.push((slot.breaker.clone(), config));
+                    let old = entries.settings.effective(name, base);
+                    let old = old.expect("they are in force, so they make sense");
+                    if old != config {
+                        changes.push(Change {
+                            breaker: slot.breaker.clone(),
+                            old,
+                            new: config,
+                        });
                     }
                 }
                 // Those of the template were found above.
@@ -535,12 +545,6 @@ fn may_go(breaker: &CircuitBreaker) -> bool {
     let now = breaker.snapshot();
     let undecided = now.mode == Mode::Automatic || !now.enabled;
     now.state == State::Closed && undecided && now.in_flight == 0
-}
-
-fn put_in_force(breaker: &CircuitBreaker, config: BreakerConfig) {
-    breaker
-        .set_config(config)
-        .expect("`effective` answers only what `validate` accepts");
 }
 
 fn refused(name: &str, source: ConfigError) -> RegistryError {

@@ -86,7 +86,7 @@ impl<'t> Reader<'t> {
                 None => Err(Problem::new(
                     name.get_ref().to_string(),
                     shown(value),
-                    "a number or a text",
+                    "a number, a text, true or false",
                 )),
             };
             if let Err(problem) = result {
@@ -116,6 +116,7 @@ fn text<'t>(value: &'t DeValue<'t>) -> Option<Cow<'t, str>> {
             .ok()
             .map(|number| Cow::Owned(number.to_string())),
         DeValue::Float(number) => Some(Cow::Borrowed(number.as_str())),
+        DeValue::Boolean(truth) => Some(Cow::Borrowed(if *truth { "true" } else { "false" })),
         _ => None,
     }
 }

@@ -34,6 +34,12 @@ impl SettingsError {
         }
     }
 
+    pub(crate) fn one(problem: Problem) -> Self {
+        Self {
+            problems: vec![problem],
+        }
+    }
+
     /// The problems, in the order they were found; at least one.
     pub fn problems(&self) -> &[Problem] {
         &self.problems

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::value::{Allowed, duration, number, trip_rule, whole};
+use super::value::{Allowed, abandoned, duration, number, trip_rule, truth, whole};
 use super::{Problem, SettingsError};
-use crate::config::{BreakerConfig, ConfigError, SlowCall, TripRule, Window};
+use crate::config::{Abandoned, BreakerConfig, ConfigError, Ramp, SlowCall, TripRule, Window};
 
 /// A setting that can be given by name.
 pub struct Setting {
@@ -61,18 +61,23 @@ settings! {
     failure_threshold: u32, whole, "least failures before a trip";
     trip_rule: TripRule, trip_rule, "`rate` or `consecutive`";
     failure_rate: f64, number, "share of failures that opens the circuit, more than 0 and at most 1";
+    consecutive_failures: u32, whole, "so many failures in a row open the circuit as well; 0 is none";
     window_calls: u32, whole, "makes the window the last so many calls";
     window_length: Duration, duration, "makes the window the calls of the last so long";
     window_buckets: u32, whole, "steps in which a window of time forgets";
     slow_call_longer_than: Duration, duration, "a call that takes this long is slow; 0 judges no speed";
     slow_call_rate: f64, number, "share of slow calls that opens the circuit, more than 0 and at most 1";
     slow_call_minimum: u32, whole, "least slow calls that open the circuit";
+    judge_calls_under_way: bool, truth, "`true` counts a call as slow from the moment it is, `false` when it ends";
+    abandoned: Abandoned, abandoned, "a cancelled call is `neutral`, a `failure`, or `slow` if it lasted so long";
     first_break: Duration, duration, "first break after a trip";
     recovery_timeout: Duration, duration, "longest break the breaker chooses by itself";
     break_jitter: f64, number, "share of a break that chance may take away, 0 to 1";
     retry_after_cap: Duration, duration, "longest break a `Retry-After` may impose";
     success_threshold: u32, whole, "probes that must succeed before the circuit closes";
     half_open_lease: Duration, duration, "how long probes may hold all slots of a half-open circuit";
+    ramp_length: Duration, duration, "how long traffic takes to come back after the probes; 0 is at once";
+    ramp_steps: u32, whole, "steps in which traffic comes back";
 }
 
 /// Steps of a window of time when only its length is given.
@@ -80,6 +85,8 @@ const BUCKETS: u32 = 20;
 /// What judges slow calls when only their length is given.
 const SLOW_RATE: f64 = 0.5;
 const SLOW_MINIMUM: u32 = 5;
+/// Steps in which traffic comes back when only the length is given.
+const RAMP_STEPS: u32 = 10;
 
 impl Overrides {
     /// Nothing is given.
@@ -147,10 +154,14 @@ impl Overrides {
         }
         put! {
             failure_threshold trip_rule failure_rate first_break recovery_timeout break_jitter
-            retry_after_cap success_threshold half_open_lease
+            retry_after_cap success_threshold half_open_lease judge_calls_under_way abandoned
+        }
+        if let Some(failures) = self.consecutive_failures {
+            config.consecutive_failures = (failures > 0).then_some(failures);
         }
         config.window = self.window(base.window)?;
         config.slow_call = self.slow_call(base.slow_call)?;
+        config.ramp = self.ramp(base.ramp)?;
         config.validate()?;
         Ok(config)
     }
@@ -231,5 +242,28 @@ impl Overrides {
                 .or(base.map(|slow| slow.minimum))
                 .unwrap_or(SLOW_MINIMUM),
         }))
+    }
+
+    fn ramp(&self, base: Option<Ramp>) -> Result<Option<Ramp>, ConfigError> {
+        let length = match (self.ramp_length, base) {
+            (Some(Duration::ZERO), _) => return Ok(None),
+            (Some(length), _) => length,
+            (None, Some(ramp)) => ramp.length,
+            (None, None) => {
+                return match self.ramp_steps {
+                    None => Ok(None),
+                    Some(steps) => Err(ConfigError::new(
+                        "ramp_steps",
+                        &steps,
+                        "only with ramp_length",
+                    )),
+                };
+            }
+        };
+        let steps = self
+            .ramp_steps
+            .or(base.map(|ramp| ramp.steps))
+            .unwrap_or(RAMP_STEPS);
+        Ok(Some(Ramp { length, steps }))
     }
 }

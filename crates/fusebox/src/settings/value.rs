@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::TripRule;
+use crate::config::{Abandoned, TripRule};
 
 /// What is allowed in place of a text that is no value.
 pub(super) type Allowed = &'static str;
@@ -49,6 +49,23 @@ pub(super) fn trip_rule(text: &str) -> Result<TripRule, Allowed> {
         "rate" => Ok(TripRule::Rate),
         "consecutive" => Ok(TripRule::Consecutive),
         _ => Err("rate or consecutive"),
+    }
+}
+
+pub(super) fn truth(text: &str) -> Result<bool, Allowed> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("true or false"),
+    }
+}
+
+pub(super) fn abandoned(text: &str) -> Result<Abandoned, Allowed> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "neutral" => Ok(Abandoned::Neutral),
+        "failure" => Ok(Abandoned::Failure),
+        "slow" => Ok(Abandoned::Slow),
+        _ => Err("neutral, failure or slow"),
     }
 }
 
@@ -104,5 +121,11 @@ mod tests {
         assert_eq!(trip_rule("Rate"), Ok(TripRule::Rate));
         assert_eq!(trip_rule("consecutive"), Ok(TripRule::Consecutive));
         assert_eq!(trip_rule("both"), Err("rate or consecutive"));
+        assert_eq!((truth("True"), truth("false")), (Ok(true), Ok(false)));
+        assert_eq!(truth("1"), Err("true or false"));
+        let policies = ["neutral", "Failure", "slow"].map(abandoned);
+        let expected = [Abandoned::Neutral, Abandoned::Failure, Abandoned::Slow];
+        assert_eq!(policies, expected.map(Ok));
+        assert_eq!(abandoned("ok"), Err("neutral, failure or slow"));
     }
 }

@@ -3,6 +3,7 @@
 mod calls;
 mod events;
 mod flaws;
+mod guide;
 mod health;
 mod keyed;
 mod matrix;
