@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fusebox::CircuitBreaker;
+use fusebox_resilient::Ids;
 use http::{HeaderMap, Method};
 use url::Url;
 
@@ -12,6 +13,9 @@ use crate::request::RequestBuilder;
 
 /// Adds headers to each attempt of each request, such as a correlation id or a trace context.
 pub type Decorator = Arc<dyn Fn(&mut HeaderMap) + Send + Sync>;
+
+/// Tells the ids of the work under way, for spans and errors.
+pub(crate) type IdSource = Arc<dyn Fn() -> Ids + Send + Sync>;
 
 /// A client of one HTTP dependency behind one circuit.
 ///
@@ -30,6 +34,7 @@ pub struct HttpClientBuilder {
     connect_timeout: Duration,
     max_body: usize,
     decorate: Vec<Decorator>,
+    ids: IdSource,
 }
 
 /// A client that could not be built.
@@ -62,6 +67,7 @@ pub(crate) struct Inner {
     pub(crate) timeout: Duration,
     pub(crate) max_body: usize,
     pub(crate) decorate: Vec<Decorator>,
+    pub(crate) ids: IdSource,
 }
 
 impl HttpClient {
@@ -76,6 +82,7 @@ impl HttpClient {
             connect_timeout: Duration::from_secs(5),
             max_body: 16 * 1024 * 1024,
             decorate: Vec::new(),
+            ids: Arc::new(Ids::current),
         }
     }
 
@@ -149,6 +156,13 @@ impl HttpClientBuilder {
         self
     }
 
+    /// Says where the ids of the work under way come from, which spans and errors carry; default
+    /// [`Ids::current`]. Asked only for a call that fails or whose span somebody listens to.
+    pub fn ids(mut self, source: impl Fn() -> Ids + Send + Sync + 'static) -> Self {
+        self.ids = Arc::new(source);
+        self
+    }
+
     /// Makes the client. No connection is opened.
     ///
     /// Installs the `ring` provider for TLS when the process has none yet.
@@ -181,6 +195,7 @@ impl HttpClientBuilder {
                 timeout: self.timeout,
                 max_body: self.max_body,
                 decorate: self.decorate,
+                ids: self.ids,
             }),
         })
     }

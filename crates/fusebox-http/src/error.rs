@@ -1,19 +1,30 @@
 //! Why a call brought no usable answer, and what the caller can do about it.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 use fusebox::{Classify, NotPermitted, Outcome};
+use fusebox_resilient::Context;
 use http::StatusCode;
 
 use crate::judge::judge_error;
 
-/// A call that brought no usable answer.
+/// A call that brought no usable answer, and the context it was made in.
+///
+/// It reads as its [kind](Self::kind) does; the context is for logs and for whoever shows errors.
+#[derive(Debug)]
+pub struct HttpError {
+    kind: HttpErrorKind,
+    context: Option<Box<Context>>,
+}
+
+/// What went wrong.
 ///
 /// `target` is the method and the URL without its query, so that no secret gets into a log.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum HttpError {
+pub enum HttpErrorKind {
     /// The circuit refused the call; nothing was sent.
     #[error(transparent)]
     NotPermitted(#[from] NotPermitted),
@@ -101,14 +112,32 @@ pub enum HttpError {
 }
 
 impl HttpError {
+    pub(crate) fn new(kind: HttpErrorKind, context: Context) -> Self {
+        Self {
+            kind,
+            context: Some(Box::new(context)),
+        }
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> &HttpErrorKind {
+        &self.kind
+    }
+
+    /// Service, circuit, operation and ids of the call; `None` for a refusal that was made into this
+    /// type outside of any call.
+    pub fn context(&self) -> Option<&Context> {
+        self.context.as_deref()
+    }
+
     /// Whether the same call may succeed later without anything being changed.
     pub fn is_transient(&self) -> bool {
-        match self {
-            Self::NotPermitted(_)
-            | Self::Timeout { .. }
-            | Self::Connect { .. }
-            | Self::Transport { .. } => true,
-            Self::Status { status, .. } => {
+        match &self.kind {
+            HttpErrorKind::NotPermitted(_)
+            | HttpErrorKind::Timeout { .. }
+            | HttpErrorKind::Connect { .. }
+            | HttpErrorKind::Transport { .. } => true,
+            HttpErrorKind::Status { status, .. } => {
                 // 501 and 505 are answers about what the server can do at all.
                 let never = matches!(status.as_u16(), 501 | 505);
                 (status.is_server_error() && !never) || matches!(status.as_u16(), 408 | 425 | 429)
@@ -120,53 +149,77 @@ impl HttpError {
     /// Whether the request provably never reached the dependency.
     pub fn was_not_sent(&self) -> bool {
         matches!(
-            self,
-            Self::NotPermitted(_) | Self::Connect { .. } | Self::Build { .. }
+            self.kind,
+            HttpErrorKind::NotPermitted(_)
+                | HttpErrorKind::Connect { .. }
+                | HttpErrorKind::Build { .. }
         )
     }
 
     /// How long to wait before the next try, where the circuit or the dependency says so.
     pub fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::NotPermitted(refusal) => refusal.retry_after(),
-            Self::Status { retry_after, .. } => *retry_after,
+        match &self.kind {
+            HttpErrorKind::NotPermitted(refusal) => refusal.retry_after(),
+            HttpErrorKind::Status { retry_after, .. } => *retry_after,
             _ => None,
         }
     }
 
     /// The status the dependency answered with, where it answered.
     pub fn status(&self) -> Option<StatusCode> {
-        match self {
-            Self::Status { status, .. } => Some(*status),
+        match &self.kind {
+            HttpErrorKind::Status { status, .. } => Some(*status),
             _ => None,
         }
     }
 
     /// The body of a refusing answer.
     pub fn body(&self) -> Option<&Bytes> {
-        match self {
-            Self::Status { body, .. } => Some(body),
+        match &self.kind {
+            HttpErrorKind::Status { body, .. } => Some(body),
             _ => None,
         }
     }
 
     /// The refusal of our own circuit, when it was that.
     pub fn not_permitted(&self) -> Option<&NotPermitted> {
-        match self {
-            Self::NotPermitted(refusal) => Some(refusal),
+        match &self.kind {
+            HttpErrorKind::NotPermitted(refusal) => Some(refusal),
             _ => None,
         }
+    }
+}
+
+/// A refusal outside of any call of ours.
+impl From<NotPermitted> for HttpError {
+    fn from(refusal: NotPermitted) -> Self {
+        Self {
+            kind: refusal.into(),
+            context: None,
+        }
+    }
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kind.fmt(f)
+    }
+}
+
+impl std::error::Error for HttpError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.kind)
     }
 }
 
 /// For a circuit around several calls: our own refusal and the caller's faults are neutral.
 impl Classify for HttpError {
     fn outcome(&self) -> Outcome {
-        judge_error(self)
+        judge_error(&self.kind)
     }
 
     fn retry_after(&self) -> Option<Duration> {
-        match judge_error(self) {
+        match judge_error(&self.kind) {
             Outcome::Failure => Self::retry_after(self),
             _ => None,
         }

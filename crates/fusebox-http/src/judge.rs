@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use fusebox::Outcome;
 use http::{HeaderMap, StatusCode};
 
-use crate::error::HttpError;
+use crate::error::HttpErrorKind;
 use crate::retry_after::parse_retry_after;
 
 /// Header of a 503 that a service gives itself: an open circuit, a shed request.
@@ -34,15 +34,15 @@ pub(crate) fn judge_response(
 }
 
 /// Judges a call that brought no usable answer.
-pub(crate) fn judge_error(error: &HttpError) -> Outcome {
+pub(crate) fn judge_error(error: &HttpErrorKind) -> Outcome {
     match error {
-        HttpError::Timeout { .. } | HttpError::Connect { .. } | HttpError::Transport { .. } => {
-            Outcome::Failure
-        }
-        HttpError::Status {
+        HttpErrorKind::Timeout { .. }
+        | HttpErrorKind::Connect { .. }
+        | HttpErrorKind::Transport { .. } => Outcome::Failure,
+        HttpErrorKind::Status {
             status, rejected, ..
         } if status.is_server_error() && !rejected => Outcome::Failure,
-        HttpError::BodyTooLarge { status, .. } if status.is_server_error() => Outcome::Failure,
+        HttpErrorKind::BodyTooLarge { status, .. } if status.is_server_error() => Outcome::Failure,
         _ => Outcome::Neutral,
     }
 }

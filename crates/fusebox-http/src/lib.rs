@@ -20,6 +20,9 @@
 //! A request is sent once. The one exception: an idempotent request that could not even be
 //! connected, and so was provably not sent, is tried one more time.
 //!
+//! Each call is a span `protected_call` with the fields of [`fusebox_resilient`]'s, and each error
+//! carries the [context](HttpError::context) of its call.
+//!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let breaker = fusebox::CircuitBreaker::builder("content_client").build()?;
@@ -38,7 +41,7 @@ mod response;
 mod retry_after;
 
 pub use client::{BuildError, Decorator, HttpClient, HttpClientBuilder};
-pub use error::HttpError;
+pub use error::{HttpError, HttpErrorKind};
 pub use judge::REJECTED_HEADER;
 pub use path::encode_segment;
 pub use request::RequestBuilder;

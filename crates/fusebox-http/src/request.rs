@@ -7,15 +7,17 @@ use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use fusebox::Outcome;
+use fusebox_resilient::{CallResult, CallSpan, Context};
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt as _;
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument as _;
 use url::Url;
 
 use crate::client::HttpClient;
-use crate::error::HttpError;
+use crate::error::{HttpError, HttpErrorKind};
 use crate::judge::{judge_error, judge_response};
 use crate::path::join;
 use crate::response::Response;
@@ -33,6 +35,7 @@ pub struct RequestBuilder {
     body: Body,
     timeout: Duration,
     idempotent: bool,
+    operation: &'static str,
     fault: Option<Fault>,
 }
 
@@ -53,6 +56,7 @@ impl RequestBuilder {
         let idempotent = method.is_idempotent();
         Self {
             client,
+            operation: word(&method),
             method,
             path: path.to_owned(),
             query: String::new(),
@@ -141,6 +145,13 @@ impl RequestBuilder {
         self
     }
 
+    /// Names what is done, for the call's span and its errors; default the method's name. A word from
+    /// the code, never a path or an id.
+    pub fn operation(mut self, name: &'static str) -> Self {
+        self.operation = name;
+        self
+    }
+
     /// Sends the request under the circuit and reads the answer to its end.
     ///
     /// Any status is an `Ok` here; see [`Response::error_for_status`].
@@ -152,44 +163,23 @@ impl RequestBuilder {
     /// Dropping the future gives the call up; that is neutral for the circuit. The dependency may
     /// have received the request.
     pub async fn send(self) -> Result<Response, HttpError> {
-        let mut prepared = self.prepare()?;
-        let inner = Arc::clone(&prepared.client.inner);
-        let deadline = Instant::now() + prepared.timeout;
-        loop {
-            let permit = inner.breaker.try_acquire()?;
-            let attempt = prepared.attempt();
-            let result = match timeout_at(deadline, attempt.run(inner.max_body)).await {
-                Ok(result) => result,
-                Err(_) => Err(HttpError::Timeout {
-                    target: prepared.target.clone(),
-                    after: prepared.timeout,
-                }),
-            };
-            let (outcome, hint) = match &result {
-                Ok(answer) => judge_response(answer.status, &answer.headers, SystemTime::now()),
-                Err(error) => (judge_error(error), None),
-            };
-            permit.record_with_hint(outcome, hint);
-            if outcome == Outcome::Failure {
-                tracing::debug!(
-                    circuit = inner.breaker.name(),
-                    target = prepared.target,
-                    status = result.as_ref().ok().map(|answer| answer.status.as_u16()),
-                    error = result.as_ref().err().map(tracing::field::display),
-                    "HTTP call failed"
-                );
-            }
-            match result {
-                Err(HttpError::Connect { .. }) if prepared.may_repeat() => {
-                    prepared.repeats_left -= 1;
-                }
-                result => return result,
-            }
-        }
+        let call = Call {
+            client: self.client.clone(),
+            operation: self.operation,
+            attempts: 0,
+        };
+        let prepared = match self.prepare() {
+            Ok(prepared) => prepared,
+            Err(fault) => return Err(call.failed(fault)),
+        };
+        let inner = &call.client.inner;
+        let span = CallSpan::begin(&inner.breaker, call.operation, || (inner.ids)());
+        let within = span.span().clone();
+        prepared.drive(call, span).instrument(within).await
     }
 
-    fn prepare(mut self) -> Result<Prepared, HttpError> {
-        let fault = |method: &Method, path: &str, fault: Fault| HttpError::Build {
+    fn prepare(mut self) -> Result<Prepared, HttpErrorKind> {
+        let fault = |method: &Method, path: &str, fault: Fault| HttpErrorKind::Build {
             target: format!("{method} {path}"),
             what: fault.what,
             source: fault.source,
@@ -262,6 +252,63 @@ struct Prepared {
 }
 
 impl Prepared {
+    async fn drive(mut self, mut call: Call, mut span: CallSpan) -> Result<Response, HttpError> {
+        let inner = Arc::clone(&call.client.inner);
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            let permit = match inner.breaker.try_acquire() {
+                Ok(permit) => permit,
+                Err(refusal) => {
+                    span.finish(CallResult::Blocked);
+                    return Err(call.failed(refusal.into()));
+                }
+            };
+            span.count_attempt();
+            call.attempts += 1;
+            let attempt = self.attempt();
+            let result = match timeout_at(deadline, attempt.run(inner.max_body)).await {
+                Ok(result) => result,
+                Err(_) => Err(HttpErrorKind::Timeout {
+                    target: self.target.clone(),
+                    after: self.timeout,
+                }),
+            };
+            let (outcome, hint) = match &result {
+                Ok(answer) => judge_response(answer.status, &answer.headers, SystemTime::now()),
+                Err(error) => (judge_error(error), None),
+            };
+            permit.record_with_hint(outcome, hint);
+            if outcome == Outcome::Failure {
+                tracing::debug!(
+                    circuit = inner.breaker.name(),
+                    target = self.target,
+                    status = result.as_ref().ok().map(|answer| answer.status.as_u16()),
+                    error = result.as_ref().err().map(tracing::field::display),
+                    "HTTP call failed"
+                );
+            }
+            if matches!(result, Err(HttpErrorKind::Connect { .. })) && self.may_repeat() {
+                self.repeats_left -= 1;
+                continue;
+            }
+            span.finish(CallResult::of(outcome));
+            return match result {
+                Ok(Answer {
+                    status,
+                    headers,
+                    body,
+                }) => Ok(Response {
+                    target: self.target,
+                    status,
+                    headers,
+                    body,
+                    call,
+                }),
+                Err(kind) => Err(call.failed(kind)),
+            };
+        }
+    }
+
     /// Only what can be sent again word for word may be repeated.
     fn may_repeat(&self) -> bool {
         self.repeats_left > 0 && matches!(self.body, Body::None | Body::Bytes(_))
@@ -299,6 +346,31 @@ impl Prepared {
     }
 }
 
+/// Which call an answer or an error belongs to.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    client: HttpClient,
+    operation: &'static str,
+    attempts: u32,
+}
+
+impl Call {
+    /// The error of this call, with its context.
+    pub(crate) fn failed(&self, kind: HttpErrorKind) -> HttpError {
+        let inner = &self.client.inner;
+        let ids = (inner.ids)();
+        let context = Context::of(&inner.breaker, self.operation, ids, self.attempts);
+        HttpError::new(kind, context)
+    }
+}
+
+/// What came back, read to its end.
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
 /// One try on the wire.
 struct Attempt {
     target: String,
@@ -308,7 +380,7 @@ struct Attempt {
 }
 
 impl Attempt {
-    async fn run(self, max_body: usize) -> Result<Response, HttpError> {
+    async fn run(self, max_body: usize) -> Result<Answer, HttpErrorKind> {
         let Self {
             target,
             request,
@@ -319,25 +391,25 @@ impl Attempt {
             Err(source) => {
                 let source = source.without_url();
                 return Err(if body_failed.load(Ordering::Acquire) {
-                    HttpError::RequestBody { target, source }
+                    HttpErrorKind::RequestBody { target, source }
                 } else if source.is_connect() {
-                    HttpError::Connect { target, source }
+                    HttpErrorKind::Connect { target, source }
                 } else if source.is_builder() {
                     let what = "the HTTP engine refused it";
-                    HttpError::Build {
+                    HttpErrorKind::Build {
                         target,
                         what,
                         source: Some(Box::new(source)),
                     }
                 } else {
-                    HttpError::Transport { target, source }
+                    HttpErrorKind::Transport { target, source }
                 });
             }
         };
         let status = answer.status();
         let announced = answer.content_length().unwrap_or(0);
         if usize::try_from(announced).map_or(true, |bytes| bytes > max_body) {
-            return Err(HttpError::BodyTooLarge {
+            return Err(HttpErrorKind::BodyTooLarge {
                 target,
                 status,
                 limit: max_body,
@@ -347,7 +419,7 @@ impl Attempt {
         loop {
             match answer.chunk().await {
                 Ok(Some(chunk)) if body.len() + chunk.len() > max_body => {
-                    return Err(HttpError::BodyTooLarge {
+                    return Err(HttpErrorKind::BodyTooLarge {
                         target,
                         status,
                         limit: max_body,
@@ -356,19 +428,32 @@ impl Attempt {
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk),
                 Ok(None) => break,
                 Err(source) => {
-                    return Err(HttpError::Transport {
+                    return Err(HttpErrorKind::Transport {
                         target,
                         source: source.without_url(),
                     });
                 }
             }
         }
-        Ok(Response {
-            target,
+        Ok(Answer {
             status,
             headers: std::mem::take(answer.headers_mut()),
             body: body.freeze(),
         })
+    }
+}
+
+/// A method as the name of an operation; one that nobody knows would make names without bound.
+fn word(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "get",
+        Method::POST => "post",
+        Method::PUT => "put",
+        Method::PATCH => "patch",
+        Method::DELETE => "delete",
+        Method::HEAD => "head",
+        Method::OPTIONS => "options",
+        _ => "request",
     }
 }
 

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 
-use crate::error::HttpError;
+use crate::error::{HttpError, HttpErrorKind};
 use crate::judge::is_rejection;
+use crate::request::Call;
 use crate::retry_after::parse_retry_after;
 
 /// An answer whose body has been read to its end.
@@ -17,6 +18,7 @@ pub struct Response {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    pub(crate) call: Call,
 }
 
 impl Response {
@@ -38,7 +40,7 @@ impl Response {
     /// The body as text.
     ///
     /// # Errors
-    /// [`HttpError::Decode`] when it is not UTF-8.
+    /// [`HttpErrorKind::Decode`] when it is not UTF-8.
     pub fn text(&self) -> Result<String, HttpError> {
         match std::str::from_utf8(&self.body) {
             Ok(text) => Ok(text.to_owned()),
@@ -49,7 +51,7 @@ impl Response {
     /// The body, read as JSON.
     ///
     /// # Errors
-    /// [`HttpError::Decode`] when it is not JSON of that shape.
+    /// [`HttpErrorKind::Decode`] when it is not JSON of that shape.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, HttpError> {
         serde_json::from_slice(&self.body).map_err(|source| self.decode("JSON", source))
     }
@@ -57,18 +59,19 @@ impl Response {
     /// Turns an answer of 4xx or 5xx into an error that keeps its status and body.
     ///
     /// # Errors
-    /// [`HttpError::Status`] for every 4xx and 5xx.
+    /// [`HttpErrorKind::Status`] for every 4xx and 5xx.
     pub fn error_for_status(self) -> Result<Self, HttpError> {
         if !(self.status.is_client_error() || self.status.is_server_error()) {
             return Ok(self);
         }
-        Err(HttpError::Status {
+        let kind = HttpErrorKind::Status {
             retry_after: parse_retry_after(&self.headers, SystemTime::now()),
             rejected: is_rejection(self.status, &self.headers),
             target: self.target,
             status: self.status,
             body: self.body,
-        })
+        };
+        Err(self.call.failed(kind))
     }
 
     fn decode(
@@ -76,10 +79,10 @@ impl Response {
         expected: &'static str,
         source: impl std::error::Error + Send + Sync + 'static,
     ) -> HttpError {
-        HttpError::Decode {
+        self.call.failed(HttpErrorKind::Decode {
             target: self.target.clone(),
             expected,
             source: Box::new(source),
-        }
+        })
     }
 }

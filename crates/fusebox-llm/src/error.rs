@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use fusebox::{Classify, Outcome};
+use fusebox_resilient::Context;
 use thiserror::Error;
 
 use crate::verdict::Kind;
@@ -24,6 +25,8 @@ pub struct JudgeError {
     pub status: Option<u16>,
     /// Whether a request left for the provider: false when our own circuit or gate held it back.
     pub sent: bool,
+    /// Service, circuit, operation and ids of the call.
+    pub context: Box<Context>,
     /// The cause.
     #[source]
     pub cause: Option<Box<dyn StdError + Send + Sync>>,

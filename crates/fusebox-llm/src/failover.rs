@@ -93,6 +93,7 @@ impl Failover {
                         status = error.status,
                         sent = error.sent,
                         go_on,
+                        call = %error.context,
                         "a provider gave no judgement"
                     );
                     attempts.push(error);

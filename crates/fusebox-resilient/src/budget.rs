@@ -169,6 +169,32 @@ mod tests {
         assert_eq!((budget.granted(), budget.denied()), (2, 1));
     }
 
+    /// Retries in a budget cost what they bring: with rare failures each is retried, in an outage the
+    /// dependency gets at most the bucket more than the calls themselves.
+    #[test]
+    fn it_adapts_to_the_share_of_failures() {
+        let load = |one_of: u32| {
+            let budget = RetryBudget::default();
+            let mut sent = 0_u32;
+            for call in 0..10_000 {
+                sent += 1;
+                if call % one_of == 0 {
+                    sent += u32::from(budget.withdraw());
+                } else {
+                    budget.deposit();
+                }
+            }
+            sent
+        };
+        assert_eq!(load(20), 10_500, "5 % fail, and each of them is retried");
+        assert_eq!(load(1), 10_010, "all fail, and the bucket is soon empty");
+        let half = load(2);
+        assert!(
+            (10_400..10_550).contains(&half),
+            "{half}: a tenth of the successes"
+        );
+    }
+
     #[test]
     fn odd_parameters_are_brought_into_range() {
         for (deposit, after_one) in [(f64::NAN, 0), (-1.0, 0), (7.0, 1), (f64::INFINITY, 1)] {

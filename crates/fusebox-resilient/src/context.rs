@@ -96,6 +96,16 @@ pub struct Context {
 }
 
 impl Context {
+    /// The context of a call through `breaker` that no [`crate::Policy`] made.
+    pub fn of(breaker: &fusebox::CircuitBreaker, operation: &str, ids: Ids, attempts: u32) -> Self {
+        let names = Names {
+            service: breaker.service().into(),
+            circuit: breaker.name().into(),
+            operation: operation.into(),
+        };
+        Self::new(Arc::new(names), ids, attempts)
+    }
+
     pub(crate) fn new(names: Arc<Names>, ids: Ids, attempts: u32) -> Self {
         Self {
             names,

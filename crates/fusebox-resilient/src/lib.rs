@@ -101,6 +101,7 @@ mod method;
 mod policy;
 mod resilience;
 mod settings;
+mod span;
 mod stream;
 mod verdict;
 
@@ -114,6 +115,7 @@ pub use method::MethodMeta;
 pub use policy::Policy;
 pub use resilience::{PolicyError, Resilience, ResilienceBuilder};
 pub use settings::{Settings, SettingsError};
+pub use span::{CallResult, CallSpan};
 pub use stream::{GuardedStream, ItemGuard};
 pub use verdict::{Fallible, Judge, Verdict};
 

@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::deadline::Deadline;
 use crate::error::Reason;
-use crate::policy::{Active, Admitted, Ending, Run};
+use crate::policy::{Active, Admitted, CallResult, Run};
 use crate::verdict::{Fallible, Judge, Verdict};
 
 /// How the items of a stream are judged.
@@ -230,10 +230,10 @@ impl<I: Fallible> Watch<I> {
         self.run.finish(match verdict.outcome() {
             Outcome::Success => {
                 self.run.active().deposit();
-                Ending::Success
+                CallResult::Success
             }
-            Outcome::Failure => Ending::Failure,
-            _ => Ending::Neutral,
+            Outcome::Failure => CallResult::Failure,
+            _ => CallResult::Neutral,
         });
     }
 }

@@ -6,6 +6,8 @@
 
 use std::{fmt, future::Future};
 
+use fusebox_http::HttpError;
+use fusebox_resilient::{Context, Ids};
 use huleedu_contracts::ids::CorrelationId;
 
 tokio::task_local! {
@@ -30,6 +32,18 @@ impl CallContext {
     /// The context of the running task, or a fresh one outside of any.
     pub fn current() -> Self {
         CURRENT.try_with(|c| *c).unwrap_or_else(|_| Self::fresh())
+    }
+
+    /// The ids of the running task as protected calls want them; none outside of any.
+    pub fn ids() -> Ids {
+        CURRENT
+            .try_with(|context| {
+                Ids::new()
+                    .with_correlation_id(context.correlation_id.to_string())
+                    .with_trace_id(context.trace.trace_id())
+                    .with_span_id(context.trace.span_id())
+            })
+            .unwrap_or_default()
     }
 
     /// New ids for work that nobody else started.
@@ -58,6 +72,18 @@ impl CallContext {
     pub async fn scope<F: Future>(self, work: F) -> F::Output {
         CURRENT.scope(self, work).await
     }
+}
+
+/// The context of the protected call that `error` comes from, if it comes from one.
+pub(crate) fn call_of<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Context> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(call) = error.downcast_ref::<HttpError>() {
+            return call.context();
+        }
+        next = error.source();
+    }
+    None
 }
 
 /// Trace id and span id in the form of W3C Trace Context.

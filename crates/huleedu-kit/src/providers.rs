@@ -92,6 +92,7 @@ pub fn provide_http_client(
         .timeout(timeout)
         .max_body(64 * 1024 * 1024)
         .decorate(Arc::new(add_context))
+        .ids(CallContext::ids)
         .build()?)
 }
 

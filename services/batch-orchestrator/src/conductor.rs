@@ -38,6 +38,7 @@ impl ConductorClient {
         let answer = self
             .http
             .post(&self.endpoint)
+            .operation("define_pipeline")
             .json(request)
             // Asking twice is asking once.
             .idempotent(true)

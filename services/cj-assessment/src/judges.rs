@@ -7,7 +7,7 @@ use fusebox_llm::{
     ApiKey, ClientConfig, Failover, JudgeProvider, ModelChoice, Provider, ProviderClient,
 };
 use huleedu_contracts::events::cj::LLMConfigOverrides;
-use huleedu_kit::{StartError, providers::provide_circuit};
+use huleedu_kit::{CallContext, StartError, providers::provide_circuit};
 
 use crate::{SERVICE, settings::Settings};
 
@@ -32,7 +32,8 @@ impl Judges {
                 .with_timeout(provider.timeout)
                 .with_connect_timeout(provider.connect_timeout);
             let client = ProviderClient::new(config, breaker)
-                .map_err(|error| StartError::Other(Box::new(error)))?;
+                .map_err(|error| StartError::Other(Box::new(error)))?
+                .with_ids(CallContext::ids);
             clients.push(Arc::new(client));
         }
         Ok(Self { clients })

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fusebox::State;
-use fusebox_http::{HttpClient, HttpError};
+use fusebox_http::{HttpClient, HttpErrorKind};
 
 use crate::stub::{breaker, client, serve_raw, serve_status};
 
@@ -33,7 +33,8 @@ async fn a_row_of_timeouts_opens_the_circuit() {
     let (client, breaker) = client(&url);
     for _ in 0..3 {
         let call = client.post("/").json(&1).timeout(Duration::from_millis(30));
-        assert!(matches!(call.send().await, Err(HttpError::Timeout { .. })));
+        let error = call.send().await.unwrap_err();
+        assert!(matches!(error.kind(), HttpErrorKind::Timeout { .. }));
     }
     assert_eq!(breaker.state(), State::Open);
 }

@@ -5,4 +5,5 @@
 mod circuit;
 mod judgement;
 mod requests;
+mod spans;
 mod stub;

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fusebox::{CircuitBreaker, Outcome};
+use fusebox_resilient::{CallResult, CallSpan, Context, Ids};
 use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Url, redirect};
 use serde_json::Value;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::{ClientConfig, JudgeProvider, Provider, wire_answer, wire_request};
 use crate::error::ProviderSaid;
@@ -46,7 +48,11 @@ pub struct ProviderClient {
     breaker: CircuitBreaker,
     credential: Gate,
     throttle: Gate,
+    ids: Box<dyn Fn() -> Ids + Send + Sync>,
 }
+
+/// What is done under the circuit, in spans and errors.
+const OPERATION: &str = "judge";
 
 impl ProviderClient {
     /// Makes a client whose requests are guarded by `breaker`.
@@ -87,7 +93,16 @@ impl ProviderClient {
             breaker,
             credential: Gate::default(),
             throttle: Gate::default(),
+            ids: Box::new(Ids::current),
         })
+    }
+
+    /// Says where the ids of the work under way come from, which spans and errors carry; default
+    /// [`Ids::current`].
+    #[must_use]
+    pub fn with_ids(mut self, source: impl Fn() -> Ids + Send + Sync + 'static) -> Self {
+        self.ids = Box::new(source);
+        self
     }
 
     /// The gate that closes when the key or its budget is refused.
@@ -103,6 +118,72 @@ impl ProviderClient {
     /// The circuit breaker.
     pub fn breaker(&self) -> &CircuitBreaker {
         &self.breaker
+    }
+
+    async fn judge_within(
+        &self,
+        request: &JudgeRequest,
+        mut span: CallSpan,
+    ) -> Result<Judged, JudgeError> {
+        let model = request.model_at(self.provider, &self.model);
+        let error = |failed: Failed, sent| JudgeError {
+            provider: self.provider,
+            model: model.to_owned(),
+            verdict: failed.verdict,
+            status: failed.status,
+            sent,
+            context: Box::new(Context::of(
+                &self.breaker,
+                OPERATION,
+                (self.ids)(),
+                u32::from(sent),
+            )),
+            cause: failed.cause,
+        };
+        let admitted = self.admit(request).map_err(|verdict| Failed {
+            verdict,
+            status: None,
+            cause: None,
+        });
+        let permitted = admitted.and_then(|timeout| match self.breaker.try_acquire() {
+            Ok(permit) => Ok((timeout, permit)),
+            Err(refusal) => Err(Failed {
+                verdict: Verdict::of(Kind::CircuitOpen).waiting(refusal.retry_after()),
+                status: None,
+                cause: Some(Box::new(refusal)),
+            }),
+        });
+        let (timeout, permit) = match permitted {
+            Ok(permitted) => permitted,
+            Err(refused) => {
+                span.finish(CallResult::Blocked);
+                return Err(error(refused, false));
+            }
+        };
+        span.count_attempt();
+        // A deadline that leaves less than the usual time is the caller's, not the provider's fault.
+        let too_late = if timeout < self.timeout {
+            Kind::DeadlinePassed
+        } else {
+            Kind::Timeout
+        };
+        let result = tokio::time::timeout(timeout, self.send(model, request))
+            .await
+            .unwrap_or_else(|elapsed| Err(Failed::caused(too_late, None, elapsed)));
+        match result {
+            Ok(judged) => {
+                permit.record(Outcome::Success);
+                span.finish(CallResult::Success);
+                Ok(judged)
+            }
+            Err(failed) => {
+                let outcome = failed.verdict.outcome;
+                permit.record_with_hint(outcome, failed.verdict.wait);
+                self.heed(failed.verdict);
+                span.finish(CallResult::of(outcome));
+                Err(error(failed, true))
+            }
+        }
     }
 
     /// The time one attempt may take, or the refusal to make it.
@@ -212,56 +293,9 @@ impl JudgeProvider for ProviderClient {
     }
 
     async fn judge(&self, request: &JudgeRequest) -> Result<Judged, JudgeError> {
-        let model = request.model_at(self.provider, &self.model);
-        let error = |failed: Failed, sent| JudgeError {
-            provider: self.provider,
-            model: model.to_owned(),
-            verdict: failed.verdict,
-            status: failed.status,
-            sent,
-            cause: failed.cause,
-        };
-        let timeout = self.admit(request).map_err(|verdict| {
-            error(
-                Failed {
-                    verdict,
-                    status: None,
-                    cause: None,
-                },
-                false,
-            )
-        })?;
-        let permit = self.breaker.try_acquire().map_err(|refusal| {
-            let verdict = Verdict::of(Kind::CircuitOpen).waiting(refusal.retry_after());
-            error(
-                Failed {
-                    verdict,
-                    status: None,
-                    cause: Some(Box::new(refusal)),
-                },
-                false,
-            )
-        })?;
-        // A deadline that leaves less than the usual time is the caller's, not the provider's fault.
-        let too_late = if timeout < self.timeout {
-            Kind::DeadlinePassed
-        } else {
-            Kind::Timeout
-        };
-        let result = tokio::time::timeout(timeout, self.send(model, request))
-            .await
-            .unwrap_or_else(|elapsed| Err(Failed::caused(too_late, None, elapsed)));
-        match result {
-            Ok(judged) => {
-                permit.record(Outcome::Success);
-                Ok(judged)
-            }
-            Err(failed) => {
-                permit.record_with_hint(failed.verdict.outcome, failed.verdict.wait);
-                self.heed(failed.verdict);
-                Err(error(failed, true))
-            }
-        }
+        let span = CallSpan::begin(&self.breaker, OPERATION, &self.ids);
+        let within = span.span().clone();
+        self.judge_within(request, span).instrument(within).await
     }
 
     fn passed_over(&self) {

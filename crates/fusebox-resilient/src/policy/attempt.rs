@@ -2,11 +2,11 @@
 
 use std::ops::Deref;
 
-use fusebox::{Outcome, Permit};
+use fusebox::Permit;
 use tokio::time::timeout_at;
 
 use super::run::LimitKind;
-use super::{Active, Ending, Judging, Run};
+use super::{Active, CallResult, Judging, Run};
 use crate::bulkhead::Place;
 use crate::error::Reason;
 use crate::verdict::{Fallible, Verdict};
@@ -117,7 +117,7 @@ impl<A: Deref<Target = Active>> Run<A> {
             End::Success(admitted) => {
                 admitted.success();
                 self.active().deposit();
-                self.finish(Ending::Success);
+                self.finish(CallResult::Success);
             }
             other => self.conclude_error(judge, &mut result, &other),
         }
@@ -138,15 +138,11 @@ impl<A: Deref<Target = Active>> Run<A> {
             judge.carry(error, &self.context());
         }
         self.finish(match end {
-            End::Success(_) => Ending::Success,
-            End::TimedOut => Ending::Failure,
-            End::Refused => Ending::Blocked,
-            End::Late => Ending::Neutral,
-            End::Failed(verdict) => match verdict.outcome() {
-                Outcome::Success => Ending::Success,
-                Outcome::Failure => Ending::Failure,
-                _ => Ending::Neutral,
-            },
+            End::Success(_) => CallResult::Success,
+            End::TimedOut => CallResult::Failure,
+            End::Refused => CallResult::Blocked,
+            End::Late => CallResult::Neutral,
+            End::Failed(verdict) => CallResult::of(verdict.outcome()),
         });
     }
 

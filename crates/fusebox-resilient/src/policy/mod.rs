@@ -14,7 +14,9 @@ use fusebox::{CircuitBreaker, Classify};
 use futures_core::Stream;
 
 pub(crate) use attempt::Admitted;
-pub(crate) use run::{Ending, Run};
+pub(crate) use run::Run;
+
+pub(crate) use crate::span::CallResult;
 
 use crate::budget::RetryBudget;
 use crate::bulkhead::Bulkhead;

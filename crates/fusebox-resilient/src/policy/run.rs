@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::field::Empty;
 use tracing::{Level, Span};
 
 use super::Active;
 use crate::context::Context;
 use crate::deadline::Deadline;
 use crate::error::{Reason, Rejected};
+use crate::span::{self, CallResult};
 use crate::verdict::Verdict;
 
 /// One protected call under way. `A` is a borrowed policy for a call, an owned one for a stream.
@@ -28,15 +28,6 @@ pub(crate) struct Run<A: Deref<Target = Active>> {
     deadline: Option<Deadline>,
     attempts: AtomicU32,
     finished: AtomicBool,
-}
-
-/// What a call came to, as the span's `circuit.call_result`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
-    Success,
-    Failure,
-    Neutral,
-    Blocked,
 }
 
 /// The end of an attempt's time.
@@ -170,36 +161,20 @@ impl<A: Deref<Target = Active>> Run<A> {
 
     /// Tells the span how the call ended. The first ending told is the one that counts.
     #[inline]
-    pub(crate) fn finish(&self, ending: Ending) {
+    pub(crate) fn finish(&self, result: CallResult) {
         if self.span.is_disabled() || self.finished.swap(true, Ordering::Relaxed) {
             return;
         }
-        let result = match ending {
-            Ending::Success => "success",
-            Ending::Failure => "failure",
-            Ending::Neutral => "neutral",
-            Ending::Blocked => "blocked",
-        };
-        self.record(result, ending == Ending::Blocked);
-        if ending == Ending::Failure {
-            self.span.record("otel.status_code", "ERROR");
-        }
-    }
-
-    fn record(&self, result: &str, blocked: bool) {
-        self.span.record("circuit.call_result", result);
-        self.span.record("circuit.blocked", blocked);
-        self.span
-            .record("attempts", self.attempts.load(Ordering::Relaxed));
+        let attempts = self.attempts.load(Ordering::Relaxed);
+        span::finish(&self.span, result, attempts);
     }
 }
 
-/// A call that was dropped before its end says so in its span.
 impl<A: Deref<Target = Active>> Drop for Run<A> {
     #[inline]
     fn drop(&mut self) {
         if !self.span.is_disabled() && !*self.finished.get_mut() {
-            self.record("abandoned", false);
+            span::abandon(&self.span, *self.attempts.get_mut());
         }
     }
 }
@@ -210,31 +185,9 @@ fn span(active: &Active) -> Span {
     if !tracing::span_enabled!(Level::INFO) {
         return Span::none();
     }
-    recorded_span(active)
-}
-
-#[cold]
-fn recorded_span(active: &Active) -> Span {
     let names = &*active.names;
-    let snapshot = active.breaker.snapshot();
-    let method = names.operation.rsplit('.').next().unwrap_or_default();
-    let window = snapshot.window;
-    let ids = active.ids();
-    tracing::info_span!(
-        "protected_call",
-        otel.name = %format_args!("circuit_breaker.{}.{method}", names.circuit),
-        otel.status_code = Empty,
-        service = %names.service,
-        operation = %names.operation,
-        correlation_id = ids.correlation_id.as_deref(),
-        circuit.name = %names.circuit,
-        circuit.state = snapshot.state.as_str(),
-        circuit.failure_count = window.failures,
-        circuit.success_count = window.calls.saturating_sub(window.failures),
-        circuit.call_result = Empty,
-        circuit.blocked = Empty,
-        attempts = Empty,
-    )
+    let texts = (&*names.service, &*names.circuit, &*names.operation);
+    span::recorded(&active.breaker, texts, &active.ids())
 }
 
 #[cfg(test)]

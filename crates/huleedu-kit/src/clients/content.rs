@@ -103,7 +103,8 @@ impl HttpContentClient {
 #[async_trait]
 impl ContentClient for HttpContentClient {
     async fn fetch(&self, id: &StorageId) -> Result<Content, ContentError> {
-        let response = self.http.get(format!("/v1/content/{id}")).send().await?;
+        let request = self.http.get(format!("/v1/content/{id}"));
+        let response = request.operation("fetch").send().await?;
         if response.status() == StatusCode::NOT_FOUND {
             return Err(ContentError::NotFound(id.clone()));
         }
@@ -124,6 +125,7 @@ impl ContentClient for HttpContentClient {
         let response = self
             .http
             .post("/v1/content")
+            .operation("store")
             .body(bytes, content_type)
             // Storing by hash twice is storing once.
             .idempotent(true)

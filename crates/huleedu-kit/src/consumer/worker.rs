@@ -294,5 +294,11 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         text.push_str(&error.to_string());
         cause = error.source();
     }
+    if let Some(call) = crate::context::call_of(error) {
+        // Where and for whom, which the sentences above do not say.
+        text.push_str(" [");
+        text.push_str(&call.to_string());
+        text.push(']');
+    }
     text
 }

@@ -7,7 +7,7 @@ use axum::{
     Json,
     response::{IntoResponse, Response},
 };
-use fusebox_http::{HttpError, REJECTED_HEADER};
+use fusebox_http::{HttpError, HttpErrorKind, REJECTED_HEADER};
 use fusebox_kafka::PublishError;
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 use huleedu_contracts::error::{ErrorBody, ErrorCode, ErrorContent};
@@ -155,7 +155,7 @@ impl From<HttpError> for ApiError {
             .with_detail("circuit", refusal.circuit())
             .with_retry_after(after)
             .refused_by("circuit")
-        } else if matches!(error, HttpError::Timeout { .. }) {
+        } else if matches!(error.kind(), HttpErrorKind::Timeout { .. }) {
             Self::new(
                 ErrorCode::Timeout,
                 "a service that is needed did not answer in time",

@@ -263,3 +263,42 @@ async fn a_killed_service_cuts_its_connections_and_another_takes_its_place() {
     assert_eq!(http.get(&url).send().await.unwrap().status(), 200);
     service.stop().await.unwrap();
 }
+
+/// M2.4: who called what, for whom, in which trace.
+#[tokio::test]
+async fn the_error_of_a_protected_call_knows_its_service_operation_and_ids() {
+    use huleedu_kit::{clients::ContentError, providers::provide_content_client};
+    let registry = fusebox::Registry::new("spellchecker");
+    // Nobody listens on port 1.
+    let nowhere = "http://127.0.0.1:1".parse().unwrap();
+    let content = provide_content_client(
+        &registry,
+        ServiceId::Spellchecker,
+        fusebox::BreakerConfig::default(),
+        &nowhere,
+        Duration::from_secs(5),
+    )
+    .unwrap();
+    let work = CallContext::fresh();
+    let error = work.scope(content.store_text("text")).await.unwrap_err();
+    let ContentError::Call(error) = error else {
+        panic!("{error:?}");
+    };
+    let call = error.context().unwrap();
+    assert_eq!(call.service(), "spellchecker");
+    assert_eq!(call.circuit(), "spellchecker.content_client");
+    assert_eq!(call.operation(), "store");
+    let (trace, span) = (work.trace.trace_id(), work.trace.span_id());
+    assert_eq!(
+        call.correlation_id(),
+        Some(work.correlation_id.to_string().as_str())
+    );
+    assert_eq!(call.trace_id(), Some(trace.as_str()));
+    assert_eq!(call.span_id(), Some(span.as_str()));
+    // Outside of any work no ids are made up.
+    let error = content.store_text("text").await.unwrap_err();
+    let ContentError::Call(error) = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(error.context().unwrap().correlation_id(), None);
+}

@@ -28,9 +28,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "fusebox-proof",
         &["fusebox*", "huleedu-contracts", "huleedu-kit"],
     ),
-    ("fusebox-http", &["fusebox"]),
+    ("fusebox-http", &["fusebox", "fusebox-resilient"]),
     ("fusebox-kafka", &["fusebox", "fusebox-journal"]),
-    ("fusebox-llm", &["fusebox", "fusebox-http"]),
+    (
+        "fusebox-llm",
+        &["fusebox", "fusebox-http", "fusebox-resilient"],
+    ),
     ("huleedu-contracts", &[]),
     ("huleedu-kit", &["fusebox*", "huleedu-contracts"]),
     (

@@ -1,0 +1,197 @@
+//! What a call tells about itself: its span, and the context of its errors.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use fusebox_http::{HttpClient, HttpErrorKind};
+use fusebox_resilient::Ids;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::DefaultGuard;
+use tracing::{Dispatch, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::stub::{breaker, client, refused, serve_raw, serve_status};
+
+type Fields = BTreeMap<&'static str, String>;
+
+/// Keeps the fields of all protected calls, in order of their beginning.
+#[derive(Clone, Default)]
+struct Recorder(Arc<Mutex<Vec<(Id, Fields)>>>);
+
+struct Collect<'a>(&'a mut Fields);
+
+impl Visit for Collect<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.insert(field.name(), format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name(), value.to_owned());
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, _: Context<'_, S>) {
+        if attributes.metadata().name() == "protected_call" {
+            let mut fields = Fields::new();
+            attributes.record(&mut Collect(&mut fields));
+            self.0.lock().unwrap().push((id.clone(), fields));
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
+        let mut spans = self.0.lock().unwrap();
+        if let Some((_, fields)) = spans.iter_mut().rev().find(|(known, _)| known == id) {
+            values.record(&mut Collect(fields));
+        }
+    }
+}
+
+fn listen() -> (Recorder, DefaultGuard) {
+    // While only one subscriber is alive, a place in the code that another test's thread reaches
+    // first asks that thread's subscriber, which is none, and stays silent for good.
+    static SECOND: OnceLock<Dispatch> = OnceLock::new();
+    SECOND.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
+    let recorder = Recorder::default();
+    let subscriber = tracing_subscriber::registry().with(recorder.clone());
+    (recorder, tracing::subscriber::set_default(subscriber))
+}
+
+impl Recorder {
+    fn spans(&self) -> Vec<Fields> {
+        let spans = self.0.lock().unwrap();
+        spans.iter().map(|(_, fields)| fields.clone()).collect()
+    }
+}
+
+fn check(fields: &Fields, expected: &[(&'static str, &str)]) {
+    for (name, value) in expected {
+        assert_eq!(fields.get(name).map(String::as_str), Some(*value), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_is_a_span_with_its_circuit_and_its_result() {
+    let (recorder, _guard) = listen();
+    let (ok, _) = client(&serve_status(200, &[], "").await);
+    let ids = Ids::new().with_correlation_id("c-1");
+    ids.scope(async { ok.get("/a/7").operation("fetch").send().await.unwrap() })
+        .await;
+    let (bad, _) = client(&serve_status(500, &[], "").await);
+    for _ in 0..3 {
+        bad.post("/").send().await.unwrap();
+    }
+    bad.post("/").send().await.unwrap_err();
+    let (throttled, _) = client(&serve_status(429, &[], "").await);
+    throttled.get("/").send().await.unwrap();
+
+    let spans = recorder.spans();
+    check(
+        &spans[0],
+        &[
+            ("otel.name", "circuit_breaker.stub_client.fetch"),
+            ("service", "test"),
+            ("operation", "fetch"),
+            ("correlation_id", "c-1"),
+            ("circuit.name", "stub_client"),
+            ("circuit.state", "closed"),
+            ("circuit.failure_count", "0"),
+            ("circuit.success_count", "0"),
+            ("circuit.call_result", "success"),
+            ("circuit.blocked", "false"),
+            ("attempts", "1"),
+        ],
+    );
+    check(
+        &spans[3],
+        &[
+            ("otel.name", "circuit_breaker.stub_client.post"),
+            ("circuit.call_result", "failure"),
+            ("otel.status_code", "ERROR"),
+        ],
+    );
+    check(
+        &spans[4],
+        &[
+            ("circuit.state", "open"),
+            ("circuit.call_result", "blocked"),
+            ("circuit.blocked", "true"),
+            ("attempts", "0"),
+        ],
+    );
+    check(&spans[5], &[("circuit.call_result", "neutral")]);
+    assert_eq!(spans.len(), 6);
+}
+
+#[tokio::test]
+async fn a_dropped_call_is_told_as_abandoned() {
+    let (recorder, _guard) = listen();
+    let (url, _) = serve_raw(b"", false).await;
+    let (client, _) = client(&url);
+    let brief = Duration::from_millis(20);
+    let call = tokio::time::timeout(brief, client.get("/").send());
+    assert!(call.await.is_err());
+    check(
+        &recorder.spans()[0],
+        &[("circuit.call_result", "abandoned"), ("attempts", "1")],
+    );
+}
+
+/// M2.4: service, operation, correlation id, trace id and span id, in every error of a call.
+#[tokio::test]
+async fn every_error_knows_its_call() {
+    let ids = Ids::new()
+        .with_correlation_id("c-9")
+        .with_trace_id("t-9")
+        .with_span_id("s-9");
+    let source = ids.clone();
+    let client = HttpClient::builder(serve_status(500, &[], "no json").await, breaker().0)
+        .ids(move || source.clone())
+        .build()
+        .unwrap();
+    let get = || client.get("/x").operation("fetch");
+    let answer = get().send().await.unwrap();
+    let decode = answer.json::<u64>().unwrap_err();
+    let status = answer.error_for_status().unwrap_err();
+    let build = client
+        .get("/../x")
+        .operation("fetch")
+        .send()
+        .await
+        .unwrap_err();
+    get().send().await.unwrap();
+    get().send().await.unwrap();
+    let shut = get().send().await.unwrap_err();
+    let nowhere = HttpClient::builder(refused().await, breaker().0).ids(move || ids.clone());
+    let nowhere = nowhere.build().unwrap();
+    let connect = nowhere
+        .get("/x")
+        .operation("fetch")
+        .send()
+        .await
+        .unwrap_err();
+
+    assert!(matches!(decode.kind(), HttpErrorKind::Decode { .. }));
+    assert!(matches!(status.kind(), HttpErrorKind::Status { .. }));
+    assert!(matches!(build.kind(), HttpErrorKind::Build { .. }));
+    assert!(shut.not_permitted().is_some());
+    assert!(matches!(connect.kind(), HttpErrorKind::Connect { .. }));
+    for (error, attempts) in [
+        (decode, 1),
+        (status, 1),
+        (build, 0),
+        (shut, 0),
+        (connect, 2),
+    ] {
+        let context = error.context().expect("an error of a call").to_string();
+        let expected = format!(
+            "operation=fetch circuit=stub_client service=test attempts={attempts} \
+             correlation_id=c-9 trace_id=t-9 span_id=s-9"
+        );
+        assert_eq!(context, expected, "{error}");
+    }
+}
