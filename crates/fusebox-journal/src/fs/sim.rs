@@ -270,6 +270,34 @@ impl SimFs {
         })
     }
 
+    /// The disk after the death of the process alone, as a new one without faults: all that was written
+    /// is seen, and what was not synced can still be lost with the power.
+    #[must_use]
+    pub fn after_process_death(&self) -> Self {
+        let state = self.state();
+        Self::with(State {
+            files: state.files.clone(),
+            names: state.names.clone(),
+            durable_names: state.durable_names.clone(),
+            pending_names: state.pending_names.clone(),
+            dirs: state.dirs.clone(),
+            locks: HashSet::new(),
+            owners: BTreeMap::new(),
+            random: state.random.clone(),
+            clock: state.clock,
+            counts: SimCounts::default(),
+            capacity: state.capacity,
+            crash_at: None,
+            crashed: false,
+            fail_syncs: BTreeSet::new(),
+            failing_syncs: false,
+            ignore_syncs: state.ignore_syncs,
+            sync_takes: state.sync_takes,
+            syncs_held: false,
+            waiting_in_sync: 0,
+        })
+    }
+
     /// Bytes the disk holds in all; `None` has no end.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state().capacity = bytes;

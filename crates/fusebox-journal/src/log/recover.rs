@@ -163,8 +163,9 @@ impl Log {
         };
         let path = self.segment_path(&segment);
         let scan = scan(file.as_ref(), &header, slot.tail).map_err(failed("read", &path))?;
-        // After the death of a process the end of the tail may be in the page cache only.
-        let synced = file.sync_data();
+        // After the death of a process the end of the tail may be in the page cache only, and so may
+        // its name.
+        let synced = file.sync_data().and_then(|()| self.fs.sync_dir(&self.dir));
         if let Err(error) = &synced {
             warn!(%error, "tail not synced when opening, sealed");
         }

@@ -231,15 +231,22 @@ impl World {
         self.waiting = found;
     }
 
+    /// Keeping all is the death of the process alone: a later loss of power may still take it.
+    fn die(&mut self, how: PowerLoss, seed: u64) {
+        self.log = None;
+        self.fs = match how {
+            PowerLoss::KeepAll => self.fs.after_process_death(),
+            how => self.fs.after_power_loss(how, seed),
+        };
+    }
+
     /// Loses power, opens again and checks; if `twice`, the machine dies in the middle of opening first.
     fn crash(&mut self, how: PowerLoss, seed: u64, twice: Option<u64>) {
-        self.log = None;
-        self.fs = self.fs.after_power_loss(how, seed);
+        self.die(how, seed);
         if let Some(step) = twice {
             self.fs.crash_at(step);
             self.open();
-            self.log = None;
-            self.fs = self.fs.after_power_loss(how, seed.wrapping_add(1));
+            self.die(how, seed.wrapping_add(1));
         }
         assert!(self.open());
         self.check();
@@ -326,6 +333,11 @@ fn no_crash_at_any_step_loses_repeats_or_reorders() {
                 run(&config, Some(step), |world| {
                     let twice = (seed % 3 == 0).then_some(seed % 11);
                     world.crash(how, seed, twice);
+                    if how == PowerLoss::KeepAll {
+                        // Only the process had died; now the power goes, too. What was seen stays.
+                        world.apply(Op::Append(1));
+                        world.crash(PowerLoss::LoseAll, seed, None);
+                    }
                     // It goes on as if nothing had been.
                     world.apply(Op::Append(5));
                     world.apply(Op::Settle(1));

@@ -16,6 +16,20 @@ fn made_ahead(fs: &SimFs, journal: &Journal) {
     }
 }
 
+/// Syncs wait while it lives: a test that fails in between must not wait for ever.
+struct Held(SimFs);
+
+fn hold(fs: &SimFs) -> Held {
+    fs.hold_syncs();
+    Held(fs.clone())
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.release_syncs();
+    }
+}
+
 #[test]
 fn a_closed_journal_refuses_everything() {
     let dir = tempfile::tempdir().unwrap();
@@ -151,7 +165,7 @@ fn what_waits_for_a_slow_disk_is_bounded() {
     let mut config = small();
     config.max_queue_bytes = 100_000;
     let journal = Journal::open_on(Arc::new(fs.clone()), "/j", config).unwrap();
-    fs.hold_syncs();
+    let held = hold(&fs);
     let mut pending = Vec::new();
     let refused = loop {
         assert!(pending.len() < 1000, "the queue has no bound");
@@ -166,7 +180,7 @@ fn what_waits_for_a_slow_disk_is_bounded() {
     };
     assert!(matches!(refused, Err(AppendError::Busy)));
     assert!(pending.len() > 80);
-    fs.release_syncs();
+    drop(held);
     let count = pending.len() as u64;
     for append in pending {
         append.wait().unwrap();
@@ -197,11 +211,11 @@ fn a_group_has_all_who_came_during_the_sync_before() {
     fill(&journal, 0, 1, 10);
     made_ahead(&fs, &journal);
     let (groups, syncs) = (journal.stats().groups, fs.counts().syncs);
-    fs.hold_syncs();
+    let held = hold(&fs);
     let first = journal.append(entry(1, 10));
     fs.wait_for_held_sync();
     let rest: Vec<_> = (2..100).map(|n| journal.append(entry(n, 10))).collect();
-    fs.release_syncs();
+    drop(held);
     for append in std::iter::once(first).chain(rest) {
         append.wait().unwrap();
     }
@@ -224,12 +238,12 @@ fn nothing_is_answered_or_seen_before_it_is_synced() {
     let journal = Journal::open_on(Arc::new(fs.clone()), "/j", small()).unwrap();
     fill(&journal, 0, 1, 10);
     made_ahead(&fs, &journal);
-    fs.hold_syncs();
+    let held = hold(&fs);
     let append = journal.append(entry(1, 10));
     fs.wait_for_held_sync();
     assert_eq!(numbers(&all(&journal)), [0]);
     assert!(futures_util::FutureExt::now_or_never(append).is_none());
-    fs.release_syncs();
+    drop(held);
     journal.close().unwrap();
 }
 
@@ -258,6 +272,43 @@ fn a_failing_sync_refuses_and_the_next_append_begins_anew() {
     );
 }
 
+/// A group of several records is refused; behind a shorter one in its place its last records would
+/// still be valid, and its first ones if nothing were ever written behind it.
+#[test]
+fn nothing_of_a_refused_group_comes_back() {
+    let refuse_a_group = |fs: &SimFs, journal: &Journal| {
+        made_ahead(fs, journal);
+        let held = hold(fs);
+        let first = journal.append(entry(100, 100));
+        fs.wait_for_held_sync();
+        let group: Vec<_> = (101..105).map(|n| journal.append(entry(n, 900))).collect();
+        // The sync that is held is the next one; behind it comes that of the group.
+        fs.fail_sync_in(1);
+        drop(held);
+        first.wait().unwrap();
+        for append in group {
+            assert!(matches!(append.wait(), Err(AppendError::Io(_))));
+        }
+    };
+    for append_behind in [false, true] {
+        let fs = SimFs::new(1);
+        let journal = Journal::open_on(Arc::new(fs.clone()), "/j", small()).unwrap();
+        fill(&journal, 0, 10, 100);
+        refuse_a_group(&fs, &journal);
+        let mut expected: Vec<_> = (0..10).chain([100]).collect();
+        if append_behind {
+            fill(&journal, 200, 201, 10);
+            expected.push(200);
+        }
+        assert_eq!(numbers(&all(&journal)), expected);
+        journal.close().unwrap();
+        drop(journal);
+        let journal = Journal::open_on(Arc::new(fs), "/j", small()).unwrap();
+        assert_eq!(numbers(&all(&journal)), expected);
+        assert_eq!(journal.stats().lost_records, 0);
+    }
+}
+
 #[test]
 fn a_full_disk_refuses_settles_and_goes_on_by_itself() {
     let fs = SimFs::new(1);
@@ -265,6 +316,8 @@ fn a_full_disk_refuses_settles_and_goes_on_by_itself() {
     let journal = Journal::open_on(Arc::new(fs.clone()), "/j", config.clone()).unwrap();
     let mut positions = fill(&journal, 0, 100, 1000);
     // No room but what the journal has made ahead; the first dead letter has its file.
+    // So many that the cursor needs more bytes than ever when they are settled here and there.
+    let scattered = fill(&journal, 5000, 6500, 10);
     journal.bury(positions[99], &Burial::default()).unwrap();
     made_ahead(&fs, &journal);
     fs.set_capacity(Some(fs.used_bytes()));
@@ -280,6 +333,8 @@ fn a_full_disk_refuses_settles_and_goes_on_by_itself() {
     assert!(matches!(refused, AppendError::NoSpace), "{refused}");
     assert!(journal.stats().refused_no_space > 0);
     // Settling and burying need no room.
+    let scattered: Vec<_> = scattered.into_iter().step_by(2).collect();
+    journal.settle(&scattered).wait().unwrap();
     journal.settle(&positions[..60]).wait().unwrap();
     journal.bury(positions[60], &Burial::default()).unwrap();
     // What was settled freed a segment: that one can be used again.
@@ -394,12 +449,12 @@ fn the_cursor_says_what_a_crash_would_bring_back() {
     let journal = Journal::open_on(Arc::new(fs.clone()), "/j", small()).unwrap();
     let positions = fill(&journal, 0, 10, 10);
     made_ahead(&fs, &journal);
-    fs.hold_syncs();
+    let held = hold(&fs);
     let settle = journal.settle(&positions[..4]);
     fs.wait_for_held_sync();
     let stats = journal.stats();
     assert_eq!((stats.cursor_lag, stats.waiting), (4, 6));
-    fs.release_syncs();
+    drop(held);
     settle.wait().unwrap();
     assert_eq!(journal.stats().cursor_lag, 0);
     assert!(journal.stats().cursor_times.count > 0);

@@ -350,11 +350,23 @@ fn parse(trace: &[u8]) -> Vec<Step> {
 fn lose_power(recording: &(PathBuf, Vec<Step>), points: u64, without: Without) -> Vec<String> {
     let (was, steps) = recording;
     let mut random = Random(points);
-    // Every tenth in the first moments, when the files are made.
+    // Names are changed seldom, and there much can go wrong: every third moment is at such a change.
+    // Every tenth is among the first, when the files are made.
+    let changes: Vec<u64> = (0..)
+        .zip(steps)
+        .filter(|(_, step)| matches!(step, Step::Rename(..) | Step::Unlink(_) | Step::SyncDir(_)))
+        .map(|(index, _)| index)
+        .collect();
     let moments: BTreeSet<(u64, u64)> = (0..points)
         .map(|n| {
-            let end = if n % 10 == 0 { 60 } else { steps.len() as u64 };
-            (random.below(end), n)
+            let moment = match n % 30 {
+                0 | 11 | 22 => random.below(60),
+                _ if n % 3 == 1 => {
+                    changes[random.below(changes.len() as u64) as usize] + random.below(2)
+                }
+                _ => random.below(steps.len() as u64),
+            };
+            (moment, n)
         })
         .collect();
     let mut disk = Disk::default();
@@ -369,7 +381,7 @@ fn lose_power(recording: &(PathBuf, Vec<Step>), points: u64, without: Without) -
             }
         }
         done = to_usize(moment);
-        let loss = match n % 6 {
+        let loss = match n / 3 % 6 {
             0 => Loss::All,
             1 => Loss::None,
             2 => Loss::Some(512),
