@@ -2,7 +2,12 @@
 
 #![expect(
     clippy::print_stdout,
-    reason = "the figures of a proof are a part of it"
+    clippy::unwrap_used,
+    reason = "the figures of a proof are a part of it, and helpers of tests fail by panicking"
 )]
 
+mod clusters;
+mod killed;
 mod model;
+mod simulation;
+mod support;

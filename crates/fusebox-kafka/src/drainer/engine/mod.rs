@@ -194,7 +194,11 @@ impl Engine {
                 None => pending().await,
             }
         };
+        // In a fixed order, so that a simulated run can be repeated. Nothing is starved: there are no
+        // more reports than were fed, and feeding needs the backlog's work.
         tokio::select! {
+            biased;
+            () = shutdown.cancelled(), if !stopping => Wake::Shutdown,
             Some(report) = self.reports.next(), if !self.reports.is_empty() => Wake::Report(report),
             done = work => {
                 self.work = None;
@@ -203,7 +207,6 @@ impl Engine {
             answer = poll_fn(|cx| gate.poll_question(cx)) => Wake::Answer(answer),
             Some(error) = self.troubles.recv() => Wake::Trouble(error),
             () = self.shared.wake.notified() => Wake::Called,
-            () = shutdown.cancelled(), if !stopping => Wake::Shutdown,
             () = sleep_until(at) => Wake::Clock,
         }
     }

@@ -1,0 +1,137 @@
+//! A publisher as a service has it: journal first, one circuit, one producer.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use fusebox::{BreakerConfig, CircuitBreaker, TripRule};
+use fusebox_journal::{Journal, JournalConfig};
+use fusebox_kafka::{
+    EventBus as _, KafkaProducerConfig, PublishError, PublisherConfig, RdKafkaBroker, Record,
+    ResilientPublisher,
+};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::history::EventName;
+
+/// A publisher at work.
+#[derive(Debug)]
+pub struct Publishing {
+    /// Takes events.
+    pub bus: ResilientPublisher,
+    /// The circuit in front of Kafka.
+    pub breaker: CircuitBreaker,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// Settings of a publisher; change fields after [`Options::new`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// The producer.
+    pub producer: KafkaProducerConfig,
+    /// The publisher and its drainer.
+    pub publisher: PublisherConfig,
+    /// The journal.
+    pub journal: JournalConfig,
+}
+
+impl Options {
+    /// The defaults, but for waits that are shorter than production wants.
+    pub fn new(bootstrap: &str) -> Self {
+        let mut publisher = PublisherConfig::default();
+        publisher.drainer.topic_pause_max = Duration::from_secs(2);
+        publisher.drainer.shutdown_timeout = Duration::from_secs(2);
+        let mut journal = JournalConfig::default();
+        journal.reserve_bytes = 0;
+        Self {
+            producer: KafkaProducerConfig::new(bootstrap, "proof"),
+            publisher,
+            journal,
+        }
+    }
+}
+
+impl Publishing {
+    /// Opens the journal in `folder` and begins. Must be called inside a runtime.
+    ///
+    /// # Errors
+    /// When the journal cannot be opened or a setting is refused.
+    pub fn start(folder: &Path, options: Options) -> anyhow::Result<Self> {
+        let breaker = BreakerConfig::default()
+            .with_trip_rule(TripRule::Consecutive)
+            .with_failure_threshold(3)
+            .with_success_threshold(1)
+            .with_first_break(Duration::from_millis(200))
+            .with_recovery_timeout(Duration::from_secs(2));
+        let breaker = CircuitBreaker::builder("kafka")
+            .config(breaker)
+            .build()
+            .context("the circuit")?;
+        let journal = Journal::open(folder, options.journal).context("the journal")?;
+        let broker = Arc::new(RdKafkaBroker::new(options.producer)?);
+        let (bus, worker) =
+            ResilientPublisher::journal_first(journal, broker, breaker.clone(), options.publisher);
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(worker.run(stop.clone()));
+        Ok(Self {
+            bus,
+            breaker,
+            stop,
+            task,
+        })
+    }
+
+    /// Publishes an event until it is safe.
+    ///
+    /// # Errors
+    /// When it can never be.
+    pub async fn publish(&self, topic: &str, event: EventName) -> Result<(), PublishError> {
+        publish(&self.bus, topic, event).await
+    }
+
+    /// Ends it, without waiting for what Kafka has not got.
+    ///
+    /// # Panics
+    /// When the drainer has.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.expect("the drainer does not panic");
+    }
+}
+
+/// Publishes an event until it is safe.
+///
+/// # Errors
+/// When it can never be.
+pub async fn publish(
+    bus: &ResilientPublisher,
+    topic: &str,
+    event: EventName,
+) -> Result<(), PublishError> {
+    let record = record(topic, event, 100);
+    loop {
+        match bus.publish(record.clone()).await {
+            Ok(_receipt) => return Ok(()),
+            Err(error) if error.is_transient() => tokio::task::yield_now().await,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The event as a record with a payload of so many bytes.
+pub fn record(topic: &str, event: EventName, size: usize) -> Record {
+    let event_id = Uuid::from_u128(event.id());
+    Record {
+        event_id,
+        topic: topic.to_owned(),
+        key: Some(format!("lane-{}", event.lane)),
+        payload: Bytes::from(vec![b'x'; size]),
+        headers: vec![("event_id".to_owned(), event_id.to_string())],
+    }
+}

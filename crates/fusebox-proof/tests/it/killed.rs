@@ -1,0 +1,238 @@
+//! A publisher process under load, killed with `SIGKILL` again and again, most of the times in the
+//! middle of an outage.
+//!
+//! Everything is real but the machine's power: processes, sockets, disk, the broker. `KILLS` is the
+//! number of kills; `scripts/kill-200` asks for 200.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use fusebox_proof::history::{EventName, Found, Ledger};
+use huleedu_contracts::ids::EventId;
+use huleedu_kit::ServiceId;
+use huleedu_kit::store::{Migration, NoObserver, Store, StoreOptions};
+use sqlx::Row as _;
+use uuid::Uuid;
+
+use crate::support::cluster::{Cluster, DevBroker};
+use crate::support::topics::{PARTITIONS, create, fresh, read_all};
+use crate::support::until;
+
+const LANES: u32 = 8;
+
+/// One life of the publisher.
+struct Life {
+    child: Child,
+    reader: JoinHandle<()>,
+    safe: Arc<AtomicUsize>,
+}
+
+impl Life {
+    fn start(bootstrap: &str, topic: &str, journal: &Path, ledger: &Arc<Mutex<Ledger>>) -> Self {
+        let next: Vec<String> = {
+            let ledger = ledger.lock().unwrap();
+            // What was asked for and not answered is left behind: it may have been taken or not.
+            (0..LANES)
+                .map(|lane| ledger.next(lane).to_string())
+                .collect()
+        };
+        let mut child = publisher(bootstrap, topic, journal)
+            .args(["--next", &next.join(",")])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let safe = Arc::new(AtomicUsize::new(0));
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let (ledger, count) = (Arc::clone(ledger), Arc::clone(&safe));
+        let reader = thread::spawn(move || listen(out, &ledger, &count));
+        Self {
+            child,
+            reader,
+            safe,
+        }
+    }
+
+    async fn reach(&self, safe: usize) {
+        let what = format!("{safe} events are safe");
+        until(&what, || self.safe.load(Ordering::Relaxed) >= safe).await;
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        // What it has said before it died is in the pipe.
+        self.reader.join().unwrap();
+    }
+}
+
+fn publisher(bootstrap: &str, topic: &str, journal: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_proof-publisher"));
+    command
+        .args(["--bootstrap", bootstrap, "--topic", topic, "--journal"])
+        .arg(journal);
+    command
+}
+
+/// Writes down what the publisher says.
+fn listen(mut out: BufReader<ChildStdout>, ledger: &Mutex<Ledger>, safe: &AtomicUsize) {
+    let mut line = String::new();
+    loop {
+        line.clear();
+        if out.read_line(&mut line).unwrap() == 0 || !line.ends_with('\n') {
+            // A line that death cut off was not said.
+            return;
+        }
+        let mut words = line.split_whitespace();
+        let word = words.next().unwrap();
+        if word == "ready" {
+            continue;
+        }
+        let mut number = || words.next().unwrap().parse().unwrap();
+        let event = EventName {
+            lane: number(),
+            number: number(),
+        };
+        let mut ledger = ledger.lock().unwrap();
+        if word == "safe" {
+            ledger.safe(event);
+            safe.fetch_add(1, Ordering::Relaxed);
+        } else {
+            ledger.ask(event);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kills_during_outages_lose_and_reorder_nothing() {
+    let given = std::env::var("KILLS").ok();
+    let kills: usize = given.map_or(20, |text| text.parse().expect("KILLS is a number"));
+    let broker = DevBroker::start();
+    let bootstrap = broker.bootstrap();
+    let topic = fresh("killed");
+    create(&bootstrap, 1, [topic.as_str()]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("journal");
+    let ledger = Arc::new(Mutex::new(Ledger::default()));
+    for kill in 0..kills {
+        let safe = 40 + kill * 37 % 160;
+        // Each life finds the broker well, but every fourth.
+        if kill % 4 == 2 {
+            broker.freeze(1);
+        }
+        let life = Life::start(&bootstrap, &topic, &journal, &ledger);
+        match kill % 4 {
+            // Killed while the broker is frozen.
+            1 => {
+                life.reach(safe / 2).await;
+                broker.freeze(1);
+                life.reach(safe).await;
+                life.kill();
+                broker.thaw(1);
+                continue;
+            }
+            // Killed while it sends what an outage has left.
+            2 => {
+                life.reach(safe).await;
+                broker.thaw(1);
+                life.reach(safe + 20).await;
+            }
+            // The broker dies, too, and comes back.
+            3 => {
+                life.reach(safe / 3).await;
+                broker.kill(1);
+                life.reach(safe).await;
+                if kill % 8 == 3 {
+                    life.kill();
+                    broker.start(1);
+                    continue;
+                }
+                broker.start(1);
+                life.reach(safe + 20).await;
+            }
+            _ => life.reach(safe).await,
+        }
+        life.kill();
+    }
+    // A last life that publishes nothing and ends when all is delivered.
+    let mut last = publisher(&bootstrap, &topic, &journal).spawn().unwrap();
+    let status = tokio::task::spawn_blocking(move || last.wait().unwrap());
+    assert!(status.await.unwrap().success());
+
+    let found = read_all(&bootstrap, &topic, PARTITIONS);
+    let ledger = ledger.lock().unwrap().clone();
+    let verdict = ledger.judge(found.values(), &HashSet::new());
+    println!("{kills} kills: {verdict}");
+    verdict.assert_complete_and_in_order();
+    // Whoever reads can tell every repetition, also without the id: all occurrences but one say so.
+    assert_eq!(verdict.unmarked, 0, "{verdict}");
+    if kills >= 20 {
+        assert!(
+            verdict.duplicates > 0,
+            "it was never killed when it matters"
+        );
+    }
+    let applied = apply(&found).await;
+    println!(
+        "applied {applied} of {} records",
+        verdict.arrived + verdict.duplicates
+    );
+    assert_eq!(applied, verdict.arrived);
+}
+
+const SCHEMA: &[Migration] = &[Migration {
+    version: 100,
+    name: "applied",
+    sql: "CREATE TABLE applied (position {serial}, lane BIGINT NOT NULL, number BIGINT NOT NULL);",
+}];
+
+/// Applies the records as a service does, event ids into the inbox in the same transaction, and every
+/// batch of them twice, as after a crash before the offset was committed. Returns how many took
+/// effect, once each and in order.
+async fn apply(found: &BTreeMap<i32, Vec<Found>>) -> usize {
+    let folder = tempfile::tempdir().unwrap();
+    let options = StoreOptions {
+        url: format!("sqlite://{}", folder.path().join("store.db").display()),
+        max_connections: 1,
+        outbox_limit: 1,
+        observer: Arc::new(NoObserver),
+    };
+    let store = Store::open(ServiceId::EssayLifecycle, options, SCHEMA)
+        .await
+        .unwrap();
+    for batch in found.values().flat_map(|records| records.chunks(50)) {
+        // Dies before the commit; again, and dies before the offset is committed; again.
+        for commits in [false, true, true] {
+            let mut tx = store.begin().await.unwrap();
+            for Found { event, .. } in batch {
+                let id = EventId::from(Uuid::from_u128(event.id()));
+                if tx.note_applied(id).await.unwrap() {
+                    sqlx::query("INSERT INTO applied (lane, number) VALUES ($1, $2)")
+                        .bind(i64::from(event.lane))
+                        .bind(i64::from(event.number))
+                        .execute(tx.conn())
+                        .await
+                        .unwrap();
+                }
+            }
+            if commits {
+                tx.commit().await.unwrap();
+            }
+        }
+    }
+    let rows = sqlx::query("SELECT lane, number FROM applied ORDER BY position")
+        .fetch_all(store.pool())
+        .await
+        .unwrap();
+    let mut last: HashMap<i64, i64> = HashMap::new();
+    for row in &rows {
+        let (lane, number): (i64, i64) = (row.get(0), row.get(1));
+        let before = last.insert(lane, number).unwrap_or(-1);
+        assert!(before < number, "lane {lane}: {number} after {before}");
+    }
+    rows.len()
+}
