@@ -116,6 +116,8 @@ impl Platform {
             .env
             .clone()
             .with("KAFKA_BOOTSTRAP_SERVERS", kafka.bootstrap_servers())
+            // Nine services cannot share one socket; each has its own beside its store.
+            .with("ADMIN_SOCKET", "")
             .with_default("JWT_SECRET", &jwt_secret);
         for (service, listener) in &listeners {
             let address = listener.local_addr().context("a socket has no address")?;

@@ -56,7 +56,8 @@ pub struct ConsumerOptions {
     /// Longest wait. Default 10 s.
     pub retry_max: Duration,
     /// How long one event is tried before it becomes a dead letter. Default 24 h: nothing else of its
-    /// partition is applied meanwhile, but what it waits for may come back.
+    /// partition is applied meanwhile, but what it waits for may come back. It is counted by the member
+    /// that has the partition, so a restart or a rebalance begins anew.
     pub give_up_after: Duration,
     /// Whether dead letters are also sent to the topic's `.DLQ`. Default true.
     pub dead_letter_topics: bool,

@@ -201,19 +201,12 @@ impl Lanes {
                 self.shared.metrics.paused(&lane.0, -1);
             }
         }
-        let deadline = Instant::now() + grace;
-        let still_there = |open: &Open, limit: Duration| {
-            let answer = open.gone.recv_timeout(limit);
-            answer == Err(blocking::RecvTimeoutError::Timeout)
-        };
-        for (lane, open) in &stopped {
-            if !still_there(open, deadline.saturating_duration_since(Instant::now())) {
-                continue;
-            }
+        let rest = still_there(stopped.iter(), grace);
+        for (_, open) in &rest {
             open.task.abort();
-            if still_there(open, ABORT_LIMIT) {
-                warn!(topic = %lane.0, partition = lane.1, "a worker does not end");
-            }
+        }
+        for (lane, _) in still_there(rest.into_iter(), ABORT_LIMIT) {
+            warn!(topic = %lane.0, partition = lane.1, "a worker does not end");
         }
         let next = stopped.into_iter();
         next.filter_map(|(lane, open)| Some((lane, open.load.next()?)))
@@ -237,4 +230,18 @@ impl Lanes {
     pub(super) fn take_rebalanced(&self) -> bool {
         std::mem::take(&mut self.state().rebalanced)
     }
+}
+
+/// Waits until workers are gone, at most for `limit` in all; returns those that are not.
+fn still_there<'a>(
+    lanes: impl Iterator<Item = &'a (Lane, Open)>,
+    limit: Duration,
+) -> Vec<&'a (Lane, Open)> {
+    let deadline = Instant::now() + limit;
+    lanes
+        .filter(|(_, open)| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            open.gone.recv_timeout(left) == Err(blocking::RecvTimeoutError::Timeout)
+        })
+        .collect()
 }

@@ -28,17 +28,24 @@ use crate::flow::sample;
 const LIMIT: Duration = Duration::from_mins(1);
 const SERVICE: ServiceId = ServiceId::EssayLifecycle;
 
-fn options(folder: &tempfile::TempDir) -> StoreOptions {
+fn sqlite(folder: &tempfile::TempDir) -> StoreOptions {
+    options(format!("sqlite://{}/store.db", folder.path().display()))
+}
+
+fn options(url: String) -> StoreOptions {
     StoreOptions {
-        url: format!("sqlite://{}/store.db", folder.path().display()),
+        url,
         max_connections: 4,
         outbox_limit: 10,
         observer: Arc::new(NoObserver),
     }
 }
 
+/// On SQLite or PostgreSQL, as whoever runs the tests wants it.
 async fn store(folder: &tempfile::TempDir) -> Store {
-    Store::open(SERVICE, options(folder), &[]).await.unwrap()
+    let env = service_env(SERVICE, "", folder.path());
+    let options = options(env.get("DATABASE_URL").unwrap().to_owned());
+    Store::open(SERVICE, options, &[]).await.unwrap()
 }
 
 async fn publish_to(store: &Store, n: usize) {
@@ -156,17 +163,17 @@ async fn what_is_discarded_is_gone_and_the_rest_is_left_alone() {
 #[tokio::test]
 async fn a_store_is_looked_at_from_outside_without_a_change_and_only_in_its_own_version() {
     let folder = tempfile::tempdir().unwrap();
-    let missing = Store::attach(SERVICE, options(&folder), true)
+    let missing = Store::attach(SERVICE, sqlite(&folder), true)
         .await
         .unwrap_err();
     assert!(matches!(missing, StoreError::Open(_)), "{missing}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-    let own = store(&folder).await;
+    let own = Store::open(SERVICE, sqlite(&folder), &[]).await.unwrap();
     publish_to(&own, 1).await;
     own.close().await;
     let file = folder.path().join("store.db");
     let before = fs::read(&file).unwrap();
-    let look = Store::attach(SERVICE, options(&folder), false)
+    let look = Store::attach(SERVICE, sqlite(&folder), false)
         .await
         .unwrap();
     let desk = Desk::new(SERVICE, look.clone());
@@ -183,7 +190,7 @@ async fn a_store_is_looked_at_from_outside_without_a_change_and_only_in_its_own_
         "no other file was made"
     );
 
-    let own = store(&folder).await;
+    let own = Store::open(SERVICE, sqlite(&folder), &[]).await.unwrap();
     sqlx::query("UPDATE outbox SET headers = 'no JSON'")
         .execute(own.pool())
         .await
@@ -202,7 +209,7 @@ async fn a_store_is_looked_at_from_outside_without_a_change_and_only_in_its_own_
         .await
         .unwrap();
     own.close().await;
-    let old = Store::attach(SERVICE, options(&folder), false)
+    let old = Store::attach(SERVICE, sqlite(&folder), false)
         .await
         .unwrap_err();
     assert!(matches!(old, StoreError::TooOld { found: 1, .. }), "{old}");

@@ -20,7 +20,7 @@ use huleedu_kit::{
     },
     metrics::Metrics,
     store::{Migration, NoObserver, Store, StoreOptions},
-    testing::{embedded_broker, eventually},
+    testing::{embedded_broker, eventually, service_env},
 };
 use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
@@ -158,13 +158,14 @@ impl Joined {
 impl Group {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let service = ServiceId::EssayLifecycle;
+        let env = service_env(service, "", folder.path());
         let options = StoreOptions {
-            url: format!("sqlite://{}/store.db", folder.path().display()),
+            url: env.get("DATABASE_URL").unwrap().to_owned(),
             max_connections: 4,
             outbox_limit: 1000,
             observer: Arc::new(NoObserver),
         };
-        let service = ServiceId::EssayLifecycle;
         Self {
             broker: embedded_broker().unwrap(),
             store: Store::open(service, options, SCHEMA).await.unwrap(),

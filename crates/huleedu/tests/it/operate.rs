@@ -24,7 +24,7 @@ use rdkafka::{
 };
 use serde_json::Value;
 
-use crate::run::{Running, huleedu, output};
+use crate::run::{Running, huleedu, output, root};
 
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -444,6 +444,51 @@ async fn a_journal_is_seen_beside_its_owner_and_drained_without_it() {
     fs::write(&segment, bytes).unwrap();
     let (code, stdout, _) = try_ask(&["journal", "verify"], folder);
     assert!(code == 1 && stdout.contains("damaged"), "{stdout}");
+}
+
+/// Whoever reads them at night must not be told of commands and metrics that do not exist.
+#[test]
+fn runbooks_name_only_commands_and_metrics_that_exist() {
+    let read = |page: &str| fs::read_to_string(root().join(page)).unwrap();
+    let mut pages = vec!["docs/guide/dead-letters.md".to_owned()];
+    for entry in fs::read_dir(root().join("docs/runbooks")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        pages.push(format!("docs/runbooks/{name}"));
+    }
+    let metrics = read("docs/metrics.md");
+    let settings = read("docs/configuration.md");
+    let (mut commands, mut names) = (0, 0);
+    for page in pages {
+        let text = read(&page);
+        for group in ["journal", "dead"] {
+            for rest in text.split(&format!("huleedu {group} ")).skip(1) {
+                let word = rest.split(|c: char| !c.is_ascii_lowercase()).next();
+                let word = word.unwrap();
+                let (code, _, _) = output(huleedu(&[group, word, "--help"]));
+                assert_eq!(code, 0, "{page}: huleedu {group} {word}");
+                commands += 1;
+            }
+        }
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        for word in words {
+            let metric = ["kafka_", "outbox_", "circuit_breaker_"]
+                .iter()
+                .any(|begin| word.starts_with(begin));
+            let setting = ["KAFKA_", "EVENT_", "DEAD_LETTER_", "ADMIN_"]
+                .iter()
+                .any(|begin| word.starts_with(begin));
+            if metric {
+                assert!(metrics.contains(&format!("`{word}`")), "{page}: {word}");
+            } else if setting {
+                assert!(settings.contains(&format!("`{word}`")), "{page}: {word}");
+            }
+            names += usize::from(metric || setting);
+        }
+    }
+    assert!(
+        commands > 15 && names > 15,
+        "{commands} commands, {names} names"
+    );
 }
 
 #[test]
