@@ -6,15 +6,7 @@ use std::time::Duration;
 use fusebox_journal::fs::sim::SimFs;
 use fusebox_journal::{AppendError, Burial, Journal, JournalError, Pending, Position};
 
-use crate::support::{all, entry, fill, numbers, small};
-
-/// Waits until the next segments are there, so that their syncs are not those a test looks for.
-fn made_ahead(fs: &SimFs, journal: &Journal) {
-    let is_there = |name: &str| fs.paths().iter().any(|path| path.ends_with(name));
-    while !(journal.stats().spare_ready && is_there("dead/spare")) {
-        std::thread::yield_now();
-    }
-}
+use crate::support::{all, entry, fill, made_ahead, numbers, small};
 
 /// Syncs wait while it lives: a test that fails in between must not wait for ever.
 struct Held(SimFs);

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use fusebox_journal::fs::sim::SimFs;
 use fusebox_journal::{Entry, Journal, JournalConfig, Position, Stored};
 
 /// Small files, so that a few records fill several.
@@ -107,5 +108,13 @@ impl Random {
     /// A number below `end`.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
+    }
+}
+
+/// Waits until the next segments are there, so that their syncs are not those a test looks for.
+pub(crate) fn made_ahead(fs: &SimFs, journal: &Journal) {
+    let is_there = |name: &str| fs.paths().iter().any(|path| path.ends_with(name));
+    while !(journal.stats().spare_ready && is_there("dead/spare")) {
+        std::thread::yield_now();
     }
 }
