@@ -33,7 +33,8 @@
 //! ```
 //!
 //! Time, and nothing else from the outside world, comes in through [`Clock`]; tests drive it by
-//! hand with [`VirtualClock`]. No task and no timer runs here: whoever looks at a breaker sees the
+//! hand with [`VirtualClock`]. No task and no timer runs here (but a [`TickerClock`]'s thread, if one is
+//! asked for): whoever looks at a breaker sees the
 //! state that follows from its history and the present time.
 
 pub mod backoff;
@@ -52,7 +53,7 @@ mod sync;
 mod window;
 
 pub use breaker::{CircuitBreaker, CircuitBreakerBuilder, Permit, Token};
-pub use clock::{Clock, MonotonicClock, VirtualClock};
+pub use clock::{Clock, CoarseClock, MonotonicClock, TickerClock, TimeSource, VirtualClock};
 pub use config::{
     Abandoned, BreakerConfig, ConfigError, CustomRule, Evidence, Ramp, SlowCall, TripRule, Window,
 };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::{CircuitBreaker, Inner};
-use crate::clock::{Clock, MonotonicClock, TimeSource};
+use crate::clock::{MonotonicClock, TimeSource};
 use crate::config::{BreakerConfig, ConfigError};
 use crate::engine::Engine;
 use crate::event::Identity;
@@ -19,7 +19,7 @@ pub struct CircuitBreakerBuilder {
     name: String,
     service: String,
     config: BreakerConfig,
-    clock: Option<Arc<dyn Clock>>,
+    clock: Option<TimeSource>,
     enabled: bool,
     seed: Option<u64>,
 }
@@ -48,9 +48,10 @@ impl CircuitBreakerBuilder {
         self
     }
 
-    /// Sets the clock; default a [`MonotonicClock`].
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = Some(clock);
+    /// Sets the clock: one of those [`TimeSource`] knows, or any [`Clock`](crate::Clock) in an `Arc`;
+    /// default a [`MonotonicClock`].
+    pub fn clock(mut self, clock: impl Into<TimeSource>) -> Self {
+        self.clock = Some(clock.into());
         self
     }
 
@@ -75,10 +76,7 @@ impl CircuitBreakerBuilder {
             return Err(ConfigError::new("name", &self.name, "any text but none"));
         }
         self.config.validate()?;
-        let clock = match self.clock {
-            Some(clock) => TimeSource::Other(clock),
-            None => TimeSource::Monotonic(MonotonicClock::new()),
-        };
+        let clock = self.clock.unwrap_or_else(|| MonotonicClock::new().into());
         // Every `RandomState` has its own keys, so replicas and circuits draw different jitter.
         let seed = self
             .seed

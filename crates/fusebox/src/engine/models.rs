@@ -40,7 +40,7 @@ fn engine(config: BreakerConfig) -> (Arc<Engine>, VirtualClock) {
         service: "s".into(),
         circuit: "c".into(),
     });
-    let source = TimeSource::Other(StdArc::new(clock.clone()));
+    let source = TimeSource::from(clock.clone());
     (Arc::new(Engine::new(of, config, source, 1, true)), clock)
 }
 

@@ -188,8 +188,9 @@ impl TimeWindow {
     fn turn(&self, generation: u64, now: u64) -> bool {
         let bucket = self.bucket(now);
         let name = present(generation, bucket);
-        // Before the exchange: what is counted meanwhile then belongs to the new bucket.
-        let mut sums = self.sums(generation);
+        // Before the exchange: what is counted meanwhile then belongs to the new bucket. And in a
+        // generation that begins here nobody has counted yet, since whoever counts has turned first.
+        let sums = self.sums(generation);
         let own = tag::<PRESENT_TAG>(generation);
         let moved = update(&self.present, |seen| {
             let theirs = seen >> BUCKET_BITS;
@@ -200,12 +201,9 @@ impl TimeWindow {
             };
             later.then_some(name)
         });
-        let Some((before, _)) = moved else {
-            return !newer::<PRESENT_TAG>(self.present.load(Ordering::Relaxed) >> BUCKET_BITS, own);
-        };
-        if before >> BUCKET_BITS != own {
-            // A generation begins with nothing, whoever was quick enough to count already.
-            sums = Sums::default();
+        if moved.is_none() {
+            let present = self.present.load(Ordering::Relaxed) >> BUCKET_BITS;
+            return !newer::<PRESENT_TAG>(present, own);
         }
         self.milestones[self.place(bucket)].write(name, sums);
         let end = (bucket + 1).saturating_mul(self.bucket_nanos);
