@@ -48,8 +48,10 @@ pub(crate) use results::Ending;
 use rules::{NO_LIMIT, Settings, random, slow_after};
 use word::{Dated, Phase, Slots, Word, nanos};
 
-/// The admission of one call.
-#[derive(Debug)]
+/// The admission of one call. That of a switched-off breaker reports to nobody.
+///
+/// Three plain words, so that the compiler keeps it in registers over the call.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Ticket {
     word: Word,
     /// When it was admitted; [`NO_LIMIT`] while no speed is judged.
@@ -223,23 +225,55 @@ impl Engine {
         self.word().phase() != Phase::SwitchedOff
     }
 
-    /// Admits or refuses a call. `None`: admitted, and its result is of no interest.
-    #[inline]
-    pub(crate) fn admit(&self) -> Result<Option<Ticket>, Refusal> {
+    /// Admits or refuses a call.
+    #[expect(
+        clippy::inline_always,
+        reason = "a function's prologue is a tenth of the cost of a whole call"
+    )]
+    #[inline(always)]
+    pub(crate) fn admit(&self) -> Result<Ticket, Refusal> {
         let word = self.word();
         if word.is_closed() {
-            let limit = self.slow_after.load(Ordering::Relaxed);
-            if limit == NO_LIMIT {
-                return Ok(Some(self.admit_untimed(word)));
+            if self.slow_after.load(Ordering::Relaxed) == NO_LIMIT {
+                return Ok(self.admit_untimed(word));
             }
-            if let Some(ticket) = self.admit_timed(word, limit) {
-                return Ok(Some(ticket));
+            if !self.judges_under_way.load(Ordering::Relaxed) {
+                let began = self.now();
+                let ticket = self.admit_untimed(word);
+                return Ok(Ticket { began, ..ticket });
             }
         }
-        self.admit_slowly()
+        let mut refusal = None;
+        let ticket = self.admit_otherwise(word, &mut refusal);
+        refusal.map_or(Ok(ticket), Err)
     }
 
-    #[inline]
+    /// Not a `Result`: the compiler would take the ticket apart and put it together again, also
+    /// for calls that never come here.
+    #[inline(never)]
+    fn admit_otherwise(&self, word: Word, refusal: &mut Option<Refusal>) -> Ticket {
+        let limit = self.slow_after.load(Ordering::Relaxed);
+        if word.is_closed()
+            && limit != NO_LIMIT
+            && let Some(ticket) = self.admit_timed(word, limit)
+        {
+            return ticket;
+        }
+        self.admit_slowly().unwrap_or_else(|refused| {
+            *refusal = Some(refused);
+            Ticket {
+                word,
+                began: NO_LIMIT,
+                cell: None,
+            }
+        })
+    }
+
+    #[expect(
+        clippy::inline_always,
+        reason = "a function's prologue is a tenth of the cost of a whole call"
+    )]
+    #[inline(always)]
     fn admit_untimed(&self, word: Word) -> Ticket {
         self.window(word).admitted();
         Ticket {
@@ -271,17 +305,23 @@ impl Engine {
     }
 
     #[cold]
-    fn admit_slowly(&self) -> Result<Option<Ticket>, Refusal> {
+    fn admit_slowly(&self) -> Result<Ticket, Refusal> {
         loop {
             let (word, now) = self.look();
             match word.phase() {
-                Phase::SwitchedOff => return Ok(None),
+                Phase::SwitchedOff => {
+                    return Ok(Ticket {
+                        word,
+                        began: NO_LIMIT,
+                        cell: None,
+                    });
+                }
                 Phase::Ramp if !self.ramp_admits(word, now) => return Err(self.refuse(word, None)),
                 Phase::Closed | Phase::Ramp | Phase::Disabled | Phase::MetricsOnly => {
-                    return Ok(Some(self.admit_judged(word, now)));
+                    return Ok(self.admit_judged(word, now));
                 }
                 Phase::HalfOpen => match self.take_slot(word, now) {
-                    Slot::Taken(ticket) => return Ok(Some(ticket)),
+                    Slot::Taken(ticket) => return Ok(ticket),
                     Slot::Full => return Err(self.refuse(word, None)),
                     Slot::Moved => {}
                 },
@@ -652,7 +692,11 @@ impl Engine {
         Word::from_bits(self.control.load(Ordering::Acquire))
     }
 
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "a function's prologue is a tenth of the cost of a whole call"
+    )]
+    #[inline(always)]
     fn window(&self, word: Word) -> &Sliding {
         self.windows.get(word.window())
     }

@@ -24,56 +24,95 @@ pub(crate) enum Ending {
 
 impl Engine {
     /// Takes the result of an admitted call.
-    #[inline]
-    #[expect(clippy::needless_pass_by_value, reason = "a ticket is settled once")]
+    #[expect(
+        clippy::inline_always,
+        reason = "a function's prologue is a tenth of the cost of a whole call"
+    )]
+    #[inline(always)]
     pub(crate) fn settle(&self, ticket: Ticket, ending: Ending) {
         let success = matches!(ending, Ending::Result(Outcome::Success, _));
-        if !(success && self.succeed_quickly(&ticket)) {
-            self.settle_slowly(&ticket, ending);
+        if !(success && self.succeed_quickly(ticket)) {
+            self.settle_slowly(ticket, ending);
         }
     }
 
     /// A success in the closed period it was admitted in, not slow, nothing else due: no lock, no
     /// allocation, and no clock unless window or speed need one. False when it is not so simple;
     /// then nothing has been done.
-    #[inline]
-    fn succeed_quickly(&self, ticket: &Ticket) -> bool {
+    #[expect(
+        clippy::inline_always,
+        reason = "a function's prologue is a tenth of the cost of a whole call"
+    )]
+    #[inline(always)]
+    fn succeed_quickly(&self, ticket: Ticket) -> bool {
         let word = self.word();
         if word != ticket.word || !word.is_closed() {
             return false;
         }
-        let generation = word.generation();
-        let window = self.window(word);
-        let in_time = if ticket.began == NO_LIMIT {
-            match window {
-                Sliding::Count(window) => window.succeed(generation),
-                Sliding::Time(window) => window.succeed(window.lane(), generation, self.now()),
-            }
-        } else {
-            let now = self.now();
-            let limit = self.slow_after.load(Ordering::Relaxed);
-            if now.saturating_sub(ticket.began) >= limit {
+        if ticket.cell.is_some() {
+            return self.succeed_counted(ticket);
+        }
+        let mut now = 0;
+        if ticket.began != NO_LIMIT {
+            now = self.now();
+            if now.saturating_sub(ticket.began) >= self.slow_after.load(Ordering::Relaxed) {
                 return false;
             }
-            if let (Some(cell), Some(overdue)) = (ticket.cell, self.overdue.get()) {
-                if overdue.is_due(now) {
-                    return false;
+        }
+        let generation = word.generation();
+        let in_time = match self.window(word) {
+            Sliding::Count(window) => window.succeed(generation),
+            Sliding::Time(window) => {
+                if ticket.began == NO_LIMIT {
+                    now = self.now();
                 }
-                overdue.end(generation, cell);
+                window.succeed(window.lane(), generation, now)
             }
-            window.succeed(generation, now)
         };
+        self.succeeded(generation, in_time);
+        true
+    }
+
+    /// [`Engine::succeed_quickly`] for a call that is counted among those under way.
+    #[inline(never)]
+    fn succeed_counted(&self, ticket: Ticket) -> bool {
+        let generation = ticket.word.generation();
+        let now = self.now();
+        let limit = self.slow_after.load(Ordering::Relaxed);
+        if now.saturating_sub(ticket.began) >= limit {
+            return false;
+        }
+        if let (Some(cell), Some(overdue)) = (ticket.cell, self.overdue.get()) {
+            if overdue.is_due(now) {
+                return false;
+            }
+            overdue.end(generation, cell);
+        }
+        let in_time = self.window(ticket.word).succeed(generation, now);
+        self.succeeded(generation, in_time);
+        true
+    }
+
+    #[expect(
+        clippy::inline_always,
+        reason = "a function's prologue is a tenth of the cost of a whole call"
+    )]
+    #[inline(always)]
+    fn succeeded(&self, generation: u64, in_time: bool) {
         if !in_time {
             self.late.fetch_add(1, Ordering::Relaxed);
         }
         if !Streak::from_bits(self.streak.load(Ordering::Relaxed)).is_zero() {
             self.end_streak(generation);
         }
-        true
     }
 
     #[cold]
-    fn settle_slowly(&self, ticket: &Ticket, ending: Ending) {
+    #[inline(never)]
+    fn settle_slowly(&self, ticket: Ticket, ending: Ending) {
+        if ticket.word.phase() == Phase::SwitchedOff {
+            return;
+        }
         // Before the circuit is brought up to date: this call is no longer under way.
         if let (Some(cell), Some(overdue)) = (ticket.cell, self.overdue.get()) {
             overdue.end(ticket.word.generation(), cell);

@@ -20,7 +20,7 @@
 //! [`REFRESH`] generations whoever began that generation dates old slots up
 //! ([`CountWindow::refresh`]).
 
-use super::lanes::{Lane, owned_lanes};
+use super::lanes::Lane;
 use super::{Mark, Totals};
 use crate::engine::word::{newer, tag};
 use crate::sync::{AtomicU16, AtomicU64, Ordering, update};
@@ -35,6 +35,9 @@ const CALLS: u64 = 1 << FIELD;
 const FAILURES: u64 = 1;
 const BIAS: u64 = 1024;
 const SUM_AT: u32 = 2 * FIELD;
+
+/// Threads with a lane of their own.
+const OWNED: usize = 3;
 
 /// The longest window: a full field plus twice the bias fits.
 pub(crate) const MOST_CALLS: u32 = 100_000;
@@ -53,8 +56,8 @@ pub(crate) struct CountWindow {
     /// 2^64 / N rounded up, and below which ticket multiplying by it divides exactly.
     reciprocal: u64,
     exact_below: u64,
-    /// The shared lane, then those of threads. Unpadded: `head` is contended anyway.
-    pub(super) lanes: Box<[CountLane]>,
+    /// The shared lane, then those of threads. Few and unpadded: `head` is contended anyway.
+    pub(super) lanes: [CountLane; 1 + OWNED],
 }
 
 #[derive(Debug)]
@@ -76,14 +79,13 @@ impl CountWindow {
             slow: AtomicU64::new(fresh_slow(0)),
             ring: (0..calls).map(|_| AtomicU16::new(absent)).collect(),
             reciprocal: (u64::MAX / n).wrapping_add(1),
-            exact_below: u64::MAX / n,
-            lanes: (0..=owned_lanes())
-                .map(|_| CountLane {
-                    admitted: AtomicU64::new(0),
-                    refused: AtomicU64::new(0),
-                    successes: AtomicU64::new(0),
-                })
-                .collect(),
+            // For N = 1 the reciprocal does not fit.
+            exact_below: if n == 1 { 0 } else { u64::MAX / n },
+            lanes: std::array::from_fn(|_| CountLane {
+                admitted: AtomicU64::new(0),
+                refused: AtomicU64::new(0),
+                successes: AtomicU64::new(0),
+            }),
         }
     }
 
@@ -102,22 +104,32 @@ impl CountWindow {
 
     /// [`CountWindow::record`] of a quick success, which needs no totals: it worsens nothing.
     /// Counts it over the breaker's life as well. False when a later generation has begun.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "a function's prologue is a tenth of the cost of a whole call"
+    )]
+    #[inline(always)]
     pub(crate) fn succeed(&self, generation: u64) -> bool {
-        let lane = self.lane();
-        lane.add(&self.lanes[lane.index()].successes);
         let new = slot(generation, Mark::default());
         let place = self.next_place();
+        // After the ticket: what is written just before a locked instruction holds it up.
+        let lane = Self::lane();
+        lane.add(&self.lanes[lane.index()].successes);
         let old = self.ring[place].load(Ordering::Relaxed);
         old == new || self.exchange(place, generation, new, old).is_some()
     }
 
-    #[inline]
-    pub(crate) fn lane(&self) -> Lane {
-        Lane::of(&self.lanes)
+    #[expect(
+        clippy::inline_always,
+        reason = "a function's prologue is a tenth of the cost of a whole call"
+    )]
+    #[inline(always)]
+    pub(crate) fn lane() -> Lane {
+        Lane::among(OWNED)
     }
 
     #[cold]
+    #[inline(never)]
     fn exchange(&self, place: usize, generation: u64, new: u16, mut old: u16) -> Option<Totals> {
         let own = tag::<SLOT_TAG>(generation);
         let replaced = loop {
@@ -190,12 +202,7 @@ impl CountWindow {
         } else {
             ticket / n
         };
-        // For N = 1 the reciprocal does not fit and reads 0; there is one place only.
-        if n == 1 {
-            0
-        } else {
-            (ticket - laps * n) as usize
-        }
+        (ticket - laps * n) as usize
     }
 
     /// What the ring itself says; only meaningful while nobody writes.

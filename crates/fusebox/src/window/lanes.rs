@@ -22,12 +22,26 @@ pub(crate) struct Lane {
 impl Lane {
     pub(crate) const SHARED: Lane = Lane { index: 0 };
 
-    /// The lane of the present thread among `lanes`.
+    /// The lane of the present thread among as many as are owned beside the shared one.
     #[inline]
-    pub(crate) fn of<T>(lanes: &[T]) -> Self {
+    pub(crate) fn among(owned: usize) -> Self {
         let number = thread_number();
         // The shared lane comes first, so number 0 owns lane 1.
-        if number < lanes.len() - 1 {
+        if number < owned {
+            Self { index: number + 1 }
+        } else {
+            Self::seldom(owned, number)
+        }
+    }
+
+    #[cold]
+    fn seldom(owned: usize, number: usize) -> Self {
+        let number = if number == UNKNOWN {
+            take_number()
+        } else {
+            number
+        };
+        if number < owned {
             Self { index: number + 1 }
         } else {
             Self::SHARED
@@ -85,13 +99,21 @@ pub(crate) fn owned_lanes() -> usize {
     0
 }
 
+/// The number of a thread that has not asked yet.
+const UNKNOWN: usize = usize::MAX;
+
 #[cfg(fusebox_loom)]
 fn thread_number() -> usize {
-    usize::MAX
+    UNKNOWN
+}
+
+#[cfg(fusebox_loom)]
+fn take_number() -> usize {
+    UNKNOWN
 }
 
 #[cfg(not(fusebox_loom))]
-use numbers::thread_number;
+use numbers::{take_number, thread_number};
 
 /// Small numbers for threads, lowest first, used again when a thread has ended.
 #[cfg(not(fusebox_loom))]
@@ -99,9 +121,8 @@ mod numbers {
     use std::cell::Cell;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use super::NUMBERS;
+    use super::{NUMBERS, UNKNOWN};
 
-    const UNKNOWN: usize = usize::MAX;
     const NONE: usize = usize::MAX - 1;
 
     /// One bit for each number in use.
@@ -128,12 +149,11 @@ mod numbers {
 
     #[inline]
     pub(super) fn thread_number() -> usize {
-        let number = NUMBER.get();
-        if number == UNKNOWN { take() } else { number }
+        NUMBER.get()
     }
 
     #[cold]
-    fn take() -> usize {
+    pub(super) fn take_number() -> usize {
         let claim = |taken: u64| (taken != u64::MAX).then(|| taken | (taken + 1));
         let number = TAKEN
             .fetch_update(Ordering::Acquire, Ordering::Relaxed, claim)
@@ -161,7 +181,7 @@ mod numbers {
                 std::thread::scope(|scope| {
                     for _ in 0..8 {
                         scope.spawn(|| {
-                            let number = thread_number();
+                            let number = take_number();
                             assert_eq!(thread_number(), number);
                             together.wait();
                             seen.lock().expect("no panic").push(number);

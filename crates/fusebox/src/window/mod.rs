@@ -77,17 +77,26 @@ impl Sliding {
     #[inline]
     pub(crate) fn lane(&self) -> Lane {
         match self {
-            Sliding::Count(window) => Lane::of(&window.lanes),
-            Sliding::Time(window) => Lane::of(&window.lanes),
+            Sliding::Count(_) => CountWindow::lane(),
+            Sliding::Time(window) => window.lane(),
         }
     }
 
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "a function's prologue is a tenth of the cost of a whole call"
+    )]
+    #[inline(always)]
     pub(crate) fn admitted(&self) {
-        let lane = self.lane();
         match self {
-            Sliding::Count(window) => lane.add(&window.lanes[lane.index()].admitted),
-            Sliding::Time(window) => lane.add(&window.lanes[lane.index()].admitted),
+            Sliding::Count(window) => {
+                let lane = CountWindow::lane();
+                lane.add(&window.lanes[lane.index()].admitted);
+            }
+            Sliding::Time(window) => {
+                let lane = window.lane();
+                lane.add(&window.lanes[lane.index()].admitted);
+            }
         }
     }
 
@@ -180,7 +189,11 @@ impl Windows {
         }
     }
 
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "a function's prologue is a tenth of the cost of a whole call"
+    )]
+    #[inline(always)]
     pub(crate) fn get(&self, index: usize) -> &Sliding {
         if index == 0 {
             return &self.window;
