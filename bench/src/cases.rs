@@ -2,11 +2,12 @@
 
 use std::hint::black_box;
 use std::pin::pin;
+use std::sync::OnceLock;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use failsafe::CircuitBreaker as _;
-use fusebox::{BreakerConfig, CircuitBreaker, SlowCall, Window};
+use fusebox::{BreakerConfig, CircuitBreaker, SlowCall, TickerClock, Window};
 use layered::Service as _;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, service_fn};
@@ -47,8 +48,11 @@ pub fn all() -> Vec<Case> {
     cases
 }
 
+/// A set-up of Fusebox: its name, its settings, and whether it is on a ticker clock.
+pub type Setup = (&'static str, BreakerConfig, bool);
+
 /// Fusebox in the set-ups that are measured: trips at 50 failures and half of the calls.
-pub fn fusebox_settings() -> [(&'static str, BreakerConfig); 3] {
+pub fn fusebox_settings() -> [Setup; 5] {
     let base = BreakerConfig::new()
         .with_failure_threshold(50)
         .with_first_break(LONG)
@@ -59,19 +63,31 @@ pub fn fusebox_settings() -> [(&'static str, BreakerConfig); 3] {
         length: Duration::from_secs(10),
         buckets: 20,
     };
+    let slow = SlowCall {
+        longer_than: Duration::from_secs(1),
+        rate: 0.5,
+        minimum: 50,
+    };
+    let count = base.clone().with_window(Window::Count(100));
+    let time = base.with_window(ten_seconds);
+    let ended = |config: BreakerConfig| {
+        config
+            .with_slow_call(slow)
+            .with_judge_calls_under_way(false)
+    };
     [
+        ("Fusebox, last 100 calls", count.clone(), false),
         (
-            "Fusebox, last 100 calls",
-            base.clone().with_window(Window::Count(100)),
+            "Fusebox, last 100 calls, slow ones, ticker",
+            ended(count),
+            true,
         ),
-        ("Fusebox, last 10 s", base.clone().with_window(ten_seconds)),
+        ("Fusebox, last 10 s", time.clone(), false),
+        ("Fusebox, last 10 s, ticker", time.clone(), true),
         (
-            "Fusebox, last 10 s, and slow calls",
-            base.with_window(ten_seconds).with_slow_call(SlowCall {
-                longer_than: Duration::from_secs(1),
-                rate: 0.5,
-                minimum: 50,
-            }),
+            "Fusebox, last 10 s, slow ones also under way, ticker",
+            time.with_slow_call(slow),
+            true,
         ),
     ]
 }
@@ -80,19 +96,28 @@ pub fn fusebox_settings() -> [(&'static str, BreakerConfig); 3] {
 ///
 /// # Panics
 /// With settings Fusebox refuses; those of [`fusebox_settings`] it takes.
-pub fn fusebox_breaker(config: BreakerConfig) -> CircuitBreaker {
-    CircuitBreaker::builder("bench")
-        .config(config)
-        .seed(1)
-        .build()
-        .expect("these settings are valid")
+pub fn fusebox_breaker((_, config, ticks): &Setup) -> CircuitBreaker {
+    static TICKER: OnceLock<TickerClock> = OnceLock::new();
+    let builder = CircuitBreaker::builder("bench")
+        .config(config.clone())
+        .seed(1);
+    let builder = if *ticks {
+        let ticker = TICKER.get_or_init(|| {
+            TickerClock::start(Duration::from_millis(1)).expect("a thread can be had")
+        });
+        builder.clock(ticker.clone())
+    } else {
+        builder
+    };
+    builder.build().expect("these settings are valid")
 }
 
 fn fusebox() -> Vec<Case> {
     fusebox_settings()
         .into_iter()
-        .map(|(name, config)| {
-            let make = move || fusebox_breaker(config.clone());
+        .map(|setup| {
+            let name = setup.0;
+            let make = move || fusebox_breaker(&setup);
             let half_open = make();
             for _ in 0..50 {
                 drop(half_open.call_sync(|| operation(true)));

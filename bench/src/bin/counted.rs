@@ -3,17 +3,17 @@
 
 use std::hint::black_box;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use fusebox::{BreakerConfig, CircuitBreaker, VirtualClock};
 use fusebox_bench::cases::fusebox_settings;
 use fusebox_bench::operation;
 
-const SCENARIOS: [&str; 8] = [
+const SCENARIOS: [&str; 9] = [
     "bare_call",
     "count_closed",
     "count_closed_permit",
     "count_one_percent_errors",
+    "count_slow_closed",
     "time_closed",
     "time_slow_closed",
     "open_refused",
@@ -46,14 +46,14 @@ fn usage() -> ExitCode {
 fn breaker(config: BreakerConfig) -> CircuitBreaker {
     CircuitBreaker::builder("counted")
         .config(config)
-        .clock(Arc::new(VirtualClock::new()))
+        .clock(VirtualClock::new())
         .seed(1)
         .build()
         .expect("the measured settings are valid")
 }
 
 fn run(scenario: &str, times: u32) -> bool {
-    let [(_, count), (_, time), (_, slow)] = fusebox_settings();
+    let [count, count_slow, time, _, slow] = fusebox_settings().map(|(_, config, _)| config);
     match scenario {
         "bare_call" => {
             for _ in 0..times {
@@ -62,6 +62,7 @@ fn run(scenario: &str, times: u32) -> bool {
         }
         "count_closed" => closed(&breaker(count), times, u32::MAX),
         "count_one_percent_errors" => closed(&breaker(count), times, 100),
+        "count_slow_closed" => closed(&breaker(count_slow), times, u32::MAX),
         "time_closed" => closed(&breaker(time), times, u32::MAX),
         "time_slow_closed" => closed(&breaker(slow), times, u32::MAX),
         "count_closed_permit" => {

@@ -24,13 +24,15 @@ fn main() {
     let _inside = runtime.enter();
     println!("| | bytes, new | bytes after 200 calls | allocations per call, closed | open |");
     println!("|---|---|---|---|---|");
-    for (name, config) in fusebox_settings() {
-        row(
-            name,
-            || fusebox_breaker(config.clone()),
+    for setup in fusebox_settings() {
+        let [closed, open] = row(
+            setup.0,
+            || fusebox_breaker(&setup),
             |breaker, fail| drop(breaker.call_sync(|| operation(fail))),
             true,
         );
+        // The gate: no call of ours allocates.
+        assert_eq!([&*closed, &*open], ["0", "0"], "{}", setup.0);
     }
     row(
         "recloser, last 100 calls",
@@ -83,7 +85,12 @@ fn main() {
     );
 }
 
-fn row<T>(name: &str, make: impl Fn() -> T, call: impl Fn(&mut T, bool), opens: bool) {
+fn row<T>(
+    name: &str,
+    make: impl Fn() -> T,
+    call: impl Fn(&mut T, bool),
+    opens: bool,
+) -> [String; 2] {
     let mut breakers = Vec::with_capacity(BREAKERS);
     let before = counts().live;
     breakers.extend((0..BREAKERS).map(|_| make()));
@@ -110,6 +117,7 @@ fn row<T>(name: &str, make: impl Fn() -> T, call: impl Fn(&mut T, bool), opens: 
         new / BREAKERS as u64,
         used / BREAKERS as u64,
     );
+    [closed, open]
 }
 
 fn allocations(mut call: impl FnMut()) -> String {

@@ -10,6 +10,7 @@ mod matrix;
 mod model;
 mod modes;
 mod policies;
+mod random;
 mod registry;
 mod settings;
 mod slow;
