@@ -155,3 +155,58 @@ impl Table {
         unused && self.remove(name).is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(table: &mut Table, name: &str) {
+        let breaker = CircuitBreaker::builder(name).build().expect("a name");
+        table.insert(breaker, None);
+    }
+
+    fn candidate(table: &mut Table) -> Candidate {
+        table.next_unused(&mut 10).expect("an unused one")
+    }
+
+    #[test]
+    fn one_that_was_used_after_it_was_found_stays() {
+        let mut table = Table::default();
+        put(&mut table, "a");
+        let found = candidate(&mut table);
+        table.get("a").expect("there");
+        assert!(!table.remove_unused(&found));
+        assert_eq!(table.len(), 1);
+        // Found idle by a look, and used after it.
+        assert!(table.take_idle().is_empty());
+        let found = table.take_idle().pop().expect("idle since the look before");
+        table.get("a").expect("there");
+        assert!(!table.remove_unused(&found));
+    }
+
+    #[test]
+    fn a_new_circuit_of_the_same_name_is_another() {
+        let mut table = Table::default();
+        put(&mut table, "a");
+        let found = candidate(&mut table);
+        table.remove("a").expect("there");
+        assert!(!table.remove_unused(&found), "it has gone");
+        put(&mut table, "a");
+        assert!(!table.remove_unused(&found), "the new one stays");
+        let found = candidate(&mut table);
+        assert!(table.remove_unused(&found));
+        assert_eq!(table.len(), 0);
+    }
+
+    #[test]
+    fn places_are_used_again() {
+        let mut table = Table::default();
+        put(&mut table, "stays");
+        for n in 0..100 {
+            put(&mut table, &n.to_string());
+            table.remove(&n.to_string()).expect("there");
+        }
+        assert_eq!(table.slots.len(), 2);
+        assert_eq!(table.slots().count(), 1);
+    }
+}

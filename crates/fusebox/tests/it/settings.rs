@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use fusebox::{
@@ -410,6 +410,8 @@ fn settings_that_make_no_sense_are_refused_whole() {
         .expect("a pattern");
     registry.apply_settings(good.clone()).expect("sensible");
 
+    // Made from the template, so what is wrong with it is told of the pattern alone.
+    registry.get_or_register("nobody").expect("room");
     let bad = good
         .with_circuits("file.*", given(&[("failure_threshold", "5")]))
         .and_then(|s| s.with_circuits("nobody", given(&[("failure_rate", "1.5")])))
@@ -426,6 +428,78 @@ fn settings_that_make_no_sense_are_refused_whole() {
     assert_eq!(named.snapshot().config, few.with_success_threshold(7));
     assert_eq!(other.snapshot().config, small().with_success_threshold(7));
     assert_eq!(registry.settings().circuits().count(), 1);
+}
+
+#[test]
+fn what_is_wrong_with_several_circuits_is_told_in_their_order() {
+    let registry = Registry::new("gateway");
+    for name in ["c", "a", "b"] {
+        let few = small().with_window(Window::Count(4));
+        registry.register(name, few).expect("free");
+    }
+    let many = CircuitSettings::new().with_defaults(given(&[("failure_threshold", "5")]));
+    let error = registry.apply_settings(many).expect_err("5 of 4");
+    let places: Vec<&str> = error.problems().iter().map(|p| p.place.as_str()).collect();
+    let of = ["a", "b", "c"].map(|name| format!("defaults for circuit {name}"));
+    assert_eq!(places, of);
+}
+
+#[test]
+fn what_is_wrong_with_the_defaults_is_told_once() {
+    let settings = CircuitSettings::new()
+        .with_defaults(given(&[("failure_rate", "2")]))
+        .with_circuits("a*", given(&[("failure_threshold", "3")]))
+        .expect("a pattern");
+    let error = Registry::new("s")
+        .apply_settings(settings)
+        .expect_err("nonsense");
+    assert_eq!(error.problems().len(), 1, "{error}");
+    assert_eq!(error.problems()[0].place, "defaults");
+}
+
+/// The second one comes while the first has changed one circuit of two. If it did not wait, the first
+/// would go on over its settings.
+#[test]
+fn two_that_change_settings_do_not_mix_theirs() {
+    let registry = Registry::new("gateway");
+    for name in ["a", "b"] {
+        registry.register(name, small()).expect("free");
+    }
+    let of_all = |threshold| {
+        let overrides = given(&[("failure_threshold", threshold)]);
+        CircuitSettings::new().with_defaults(overrides)
+    };
+    let second = of_all("4");
+    let (done, is_done) = mpsc::channel();
+    let once = Mutex::new(Some((registry.clone(), second, done)));
+    let waiting = Mutex::new(is_done);
+    registry.on_event(move |_| {
+        if let Some((registry, second, done)) = once.lock().unwrap().take() {
+            std::thread::spawn(move || {
+                let changed = registry.apply_settings(second);
+                done.send(changed).expect("the test waits for it");
+            });
+            // It must not be done before the first one is; long enough for one that does not wait.
+            let early = waiting.lock().unwrap().recv_timeout(SECOND / 4);
+            assert!(early.is_err(), "the second did not wait: {early:?}");
+        }
+    });
+    registry.apply_settings(of_all("3")).expect("sensible");
+    let observer_panics = |registry: &Registry| -> u64 {
+        registry.snapshots().iter().map(|s| s.observer_panics).sum()
+    };
+    // The second one goes on now that the first is done.
+    let is_second = |registry: &Registry| {
+        let all = registry.snapshots();
+        all.iter().all(|s| s.failure_threshold == 4)
+    };
+    while !is_second(&registry) {
+        // An observer's panic is caught and counted.
+        assert_eq!(observer_panics(&registry), 0, "it did not wait");
+        std::thread::yield_now();
+    }
+    assert_eq!(observer_panics(&registry), 0, "it did not wait");
+    assert_eq!(registry.settings().defaults().failure_threshold, Some(4));
 }
 
 #[test]
