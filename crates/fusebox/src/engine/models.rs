@@ -10,7 +10,7 @@ use loom::thread;
 use super::word::{Phase, Word};
 use super::{Ending, Engine, Ticket};
 use crate::clock::{TimeSource, VirtualClock};
-use crate::config::{BreakerConfig, SlowCall, Window};
+use crate::config::{BreakerConfig, Ramp, SlowCall, Window};
 use crate::event::{EventKind, Identity};
 use crate::outcome::Outcome;
 use crate::state::{Mode, ModeChange, State};
@@ -263,7 +263,11 @@ fn events_tell_one_unbroken_line() {
             engine.recent_events().len(),
             "all are delivered"
         );
-        assert!(heard.windows(2).all(|two| two[0].1 <= two[1].1));
+        // Every generation is told of, by the reset or by the trip, in order and none left out.
+        let mut generations: Vec<u64> = heard.iter().map(|(_, generation)| *generation).collect();
+        generations.dedup();
+        let all: Vec<u64> = (1..=engine.snapshot().generation).collect();
+        assert_eq!(generations, all);
     });
 }
 
@@ -339,6 +343,32 @@ fn an_overdue_call_trips_once() {
         assert_eq!(moves(&engine), [(State::Closed, State::Open)]);
         engine.settle(hung, Ending::Result(Outcome::Success, None));
         assert_eq!(engine.snapshot().counts.late, 1);
+    });
+}
+
+/// While a trip on the ramp is prepared, the ramp's own end stays readable: nobody waits for it.
+#[test]
+fn a_ramp_keeps_its_end_while_a_trip_is_prepared() {
+    explore(2, || {
+        let ramp = Ramp {
+            length: 10 * SECOND,
+            steps: 1,
+        };
+        let (engine, clock) = engine(config(1).with_ramp(ramp));
+        half_open(&engine, &clock);
+        call(&engine, Outcome::Success);
+        // Of two calls on the first step, one passes.
+        let passed = ticket(&engine)
+            .or_else(|| ticket(&engine))
+            .expect("one of two");
+        let other = Arc::clone(&engine);
+        let thread = thread::spawn(move || {
+            other.settle(passed, Ending::Result(Outcome::Failure, None));
+        });
+        engine.state();
+        thread.join().expect("no panic");
+        assert_eq!(engine.state(), State::Open);
+        assert_eq!(engine.retry_after(), Some(2 * SECOND));
     });
 }
 
