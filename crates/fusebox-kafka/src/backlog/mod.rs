@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 pub use self::journal::{JournalBacklog, UnreadableRecord};
 pub(crate) use self::journal::{entry, to_kafka};
@@ -49,6 +50,19 @@ pub trait Backlog: Send + Sync {
     fn appears_in_order(&self) -> bool {
         false
     }
+
+    /// Until when this process may send what it has read, where several processes share a backlog and
+    /// one of them sends. `None`: nobody else does.
+    ///
+    /// The backlog prolongs it by itself, with [`peek`](Self::peek) and with [`stats`](Self::stats), which
+    /// is called once a second. When it
+    /// has passed, the drainer gives up its producer with all it holds, before another process begins.
+    fn may_send_until(&self) -> Option<Instant> {
+        None
+    }
+
+    /// The drainer has ended in order: another process may begin at once.
+    async fn give_up(&self) {}
 }
 
 /// How much a backlog holds.

@@ -22,7 +22,7 @@ pub struct DrainerHandle {
 }
 
 /// What a drainer has done and what lies before it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 #[non_exhaustive]
 pub struct DrainerStats {
     /// Records Kafka confirmed to this drainer.
@@ -45,6 +45,10 @@ pub struct DrainerStats {
     pub paused_topics: u64,
     /// Keys and topics that a refused record holds up.
     pub blocked: u64,
+    /// Records delivered in a second, of late.
+    pub drain_rate: f64,
+    /// Records that came in a second, of late.
+    pub arrival_rate: f64,
 }
 
 #[derive(Default)]
@@ -55,6 +59,33 @@ pub(super) struct Shared {
     receipts: Arc<Receipts>,
     blocked: Mutex<Vec<Blocked>>,
     decisions: Mutex<Vec<(Position, Resolution)>>,
+}
+
+impl DrainerStats {
+    /// How long the backlog still lasts at the present rates; `None` while it does not shrink.
+    pub fn time_to_empty(&self) -> Option<Duration> {
+        at_rate(self.waiting, self.drain_rate - self.arrival_rate)
+    }
+
+    /// When `limit` records wait at the present rates; `None` while the backlog does not grow.
+    pub fn time_to_full(&self, limit: u64) -> Option<Duration> {
+        let room = limit.saturating_sub(self.waiting);
+        at_rate(room, self.arrival_rate - self.drain_rate)
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "an estimate, far below 2^52 records"
+)]
+fn at_rate(records: u64, rate: f64) -> Option<Duration> {
+    if records == 0 {
+        return Some(Duration::ZERO);
+    }
+    // Slower than one record in a minute is no movement.
+    (rate > 1.0 / 60.0)
+        .then(|| Duration::try_from_secs_f64(records as f64 / rate).ok())
+        .flatten()
 }
 
 impl DrainerHandle {

@@ -11,6 +11,7 @@
 //! | `pace` | how fast records are handed over |
 //! | `pauses` | topics at fault |
 //! | `blocks` | lanes that a refused record holds up |
+//! | `rates` | records coming and going in a second |
 //! | `retry` | when failed work is tried again |
 //! | `tries` | how often a record was handed over, and whether it may have arrived |
 
@@ -21,6 +22,7 @@ mod gate;
 mod handle;
 mod pace;
 mod pauses;
+mod rates;
 mod reader;
 mod retry;
 mod tries;

@@ -182,6 +182,13 @@ impl Window {
         Some(entry.parked)
     }
 
+    /// Forgets the records that wait for a try alone.
+    pub(super) fn forget_suspects(&mut self) {
+        while let Some((position, _)) = self.oldest_suspect() {
+            self.remove(position);
+        }
+    }
+
     /// Forgets everything in flight; answers what that was.
     pub(super) fn remove_in_flight(&mut self) -> Vec<Position> {
         let gone: Vec<_> = self

@@ -464,3 +464,36 @@ async fn a_backlog_is_made_up_for_at_the_recoverys_pace_and_then_at_full_speed()
     assert_eq!(broker.log(), (1..=1_300).collect::<Vec<_>>());
     running.stop().await;
 }
+
+/// Of two processes on one backlog, one sends; when it cannot prolong its lease it gives its producer
+/// up, and the other goes on with what is left.
+#[tokio::test(start_paused = true)]
+async fn a_process_that_may_not_send_any_more_gives_its_producer_up() {
+    let (backlog, broker) = (
+        Arc::new(MemoryBacklog::default()),
+        ModelBroker::start(Duration::from_millis(10)),
+    );
+    backlog.lend_until(Some(Instant::now() + Duration::from_secs(3)));
+    broker.go_down();
+    fill(&backlog, 1..=20);
+    let running = run(
+        &backlog,
+        as_broker(&broker),
+        &breaker(),
+        DrainerConfig::default(),
+    );
+    until("fed", || broker.pending() == 20).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(broker.pending(), 0, "another process sends these now");
+    assert_eq!(broker.rebuilds(), 1);
+    broker.come_up();
+    running.handle.wake();
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(broker.log(), [] as [u128; 0]);
+    backlog.lend_until(None);
+    running.handle.wake();
+    until("sent", || backlog.waiting() == 0).await;
+    assert_eq!(broker.log(), (1..=20).collect::<Vec<_>>());
+    running.stop().await;
+    assert_eq!(backlog.given_up(), 1);
+}

@@ -61,6 +61,8 @@ struct Inner {
     refuse_settle: usize,
     settle_calls: usize,
     next: i64,
+    lent_until: Option<Instant>,
+    given_up: usize,
 }
 
 impl MemoryBacklog {
@@ -102,6 +104,15 @@ impl MemoryBacklog {
 
     pub(crate) fn settle_calls(&self) -> usize {
         self.lock().settle_calls
+    }
+
+    /// Until when this process may send.
+    pub(crate) fn lend_until(&self, until: Option<Instant>) {
+        self.lock().lent_until = until;
+    }
+
+    pub(crate) fn given_up(&self) -> usize {
+        self.lock().given_up
     }
 
     pub(crate) fn refuse_settle(&self, times: usize) {
@@ -162,6 +173,14 @@ impl Backlog for MemoryBacklog {
             dead: inner.dead.len() as u64,
             oldest_age: None,
         })
+    }
+
+    fn may_send_until(&self) -> Option<Instant> {
+        self.lock().lent_until
+    }
+
+    async fn give_up(&self) {
+        self.lock().given_up += 1;
     }
 }
 

@@ -25,6 +25,7 @@ use super::gate::Gate;
 use super::handle::Shared;
 use super::pace::Pace;
 use super::pauses::Pauses;
+use super::rates::Rates;
 use super::reader::Reader;
 use super::retry::Retry;
 use super::tries::Tries;
@@ -56,6 +57,7 @@ pub(super) struct Engine {
     reports: FuturesUnordered<BoxFuture<'static, Report>>,
     troubles: mpsc::Receiver<SendError>,
     tries: Tries,
+    rates: Rates,
     reader: Reader,
     work: Option<BoxFuture<'static, Work>>,
     peek: Retry,
@@ -75,6 +77,8 @@ pub(super) struct Engine {
     producer_lost: bool,
     rebuild: Retry,
     stop_by: Option<Instant>,
+    /// Whether this process is the one that sends.
+    may_send: bool,
 }
 
 /// A piece of backlog work that has ended.
@@ -132,6 +136,7 @@ impl Engine {
             reports: FuturesUnordered::new(),
             troubles,
             tries: Tries::default(),
+            rates: Rates::default(),
             reader: Reader::new(config.page),
             work: None,
             peek: Retry::default(),
@@ -148,6 +153,7 @@ impl Engine {
             producer_lost: false,
             rebuild: Retry::default(),
             stop_by: None,
+            may_send: true,
             backlog,
             broker,
             config,
@@ -175,11 +181,37 @@ impl Engine {
             }
         }
         let left = self.window.in_flight();
+        if left == 0 {
+            self.backlog.give_up().await;
+        }
         tracing::info!(
             in_flight = left,
             unsettled = self.window.delivered(),
             "drainer stopped"
         );
+    }
+
+    /// Whether this process is the one that sends. When it is not any more, what the producer holds is
+    /// given up: another process sends it.
+    fn judge_lease(&mut self, now: Instant) -> bool {
+        let until = self.backlog.may_send_until();
+        let may = until.is_none_or(|until| now < until);
+        let might = std::mem::replace(&mut self.may_send, may);
+        if may || !might {
+            return may;
+        }
+        self.reader.start_over();
+        if self.window.in_flight() > 0 || self.window.is_isolating() {
+            tracing::warn!(
+                in_flight = self.window.in_flight(),
+                "backlog sent by another process, producer given up"
+            );
+            self.window.forget_suspects();
+            self.producer_lost = true;
+            self.rebuild = Retry::default();
+            self.replace_producer(now);
+        }
+        false
     }
 
     /// Waits for whatever comes first.
@@ -238,6 +270,7 @@ impl Engine {
             self.begin_again = false;
             self.reader.start_over();
         }
+        let may_send = self.judge_lease(now);
         // Feeding changes what the gate must know and the other way round: once more when it moved.
         loop {
             let before = self.window.in_flight();
@@ -247,7 +280,7 @@ impl Engine {
             if self.gate.take_recovery() {
                 self.pace.recover();
             }
-            if self.stop_by.is_none() {
+            if self.stop_by.is_none() && may_send {
                 self.feed(flow, now);
             }
             if self.reader.is_exhausted() {
@@ -301,6 +334,7 @@ impl Engine {
             Some(self.next_poll),
             Some(self.next_rescan),
             Some(self.next_count),
+            self.backlog.may_send_until(),
             self.gate.next_look(),
             self.pauses.next_end(now),
             self.window.suspect_due(),

@@ -56,7 +56,8 @@ impl Engine {
 
     fn must_peek(&self, now: Instant) -> bool {
         let wanted = self.reader.wants_page() && !self.window.is_isolating();
-        let useful = self.stop_by.is_none() && !self.begin_again && !self.producer_lost;
+        let able = self.may_send && !self.begin_again && !self.producer_lost;
+        let useful = able && self.stop_by.is_none();
         wanted && useful && self.peek.is_due(now) && self.gate.may_feed()
     }
 
@@ -111,10 +112,14 @@ impl Engine {
             Work::Counted(result) => match result {
                 Ok(count) => {
                     self.count.succeeded();
+                    let rates = &mut self.rates;
                     self.shared.update(|stats| {
                         stats.waiting = count.waiting;
                         stats.dead = count.dead;
                         stats.oldest_age = count.oldest_age;
+                        let gone = stats.delivered + count.dead;
+                        (stats.drain_rate, stats.arrival_rate) =
+                            rates.take(now, stats.delivered, gone + count.waiting);
                     });
                 }
                 Err(error) => {
