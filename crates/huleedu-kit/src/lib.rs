@@ -29,6 +29,7 @@ pub mod http;
 pub mod logging;
 pub mod metrics;
 pub mod providers;
+mod publishing;
 pub mod runtime;
 pub mod service;
 pub mod settings;

@@ -6,9 +6,8 @@ use std::{sync::Arc, time::Duration};
 
 use fusebox::{BreakerConfig, CircuitBreaker, Registry, RegistryError, SettingsError};
 use fusebox_http::{BuildError, HttpClient};
-use fusebox_kafka::{
-    Drainer, DrainerConfig, EventBus, KafkaProducerConfig, RdKafkaBroker, SendError,
-};
+use fusebox_journal::OpenError;
+use fusebox_kafka::{KafkaProducerConfig, RdKafkaBroker, SendError};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use thiserror::Error;
 use url::Url;
@@ -16,9 +15,10 @@ use url::Url;
 use crate::{
     clients::{ContentClient, HttpContentClient},
     context::{CORRELATION_HEADER, CallContext, TRACEPARENT_HEADER},
+    publishing::Publishing,
     service::ServiceId,
     settings::{CommonSettings, KafkaSettings},
-    store::{OutboxBacklog, OutboxBus, Store},
+    store::Store,
 };
 
 /// Something could not be wired.
@@ -37,6 +37,9 @@ pub enum WiringError {
     /// The Kafka producer could not be made.
     #[error("the Kafka producer could not be made")]
     Kafka(#[from] SendError),
+    /// The journal of events could not be opened.
+    #[error("the journal of events could not be opened; KAFKA_JOURNAL_DIR names its folder")]
+    Journal(#[from] OpenError),
 }
 
 /// The registry of one service's circuits.
@@ -67,11 +70,6 @@ pub fn provide_circuit(
     let breaker = registry.register(format!("{}.{what}", service.name()), config)?;
     breaker.on_event(|event| tracing::warn!(?event, "circuit changed"));
     Ok(breaker)
-}
-
-/// The bus of a service: an event is safe when publishing returns.
-pub fn provide_kafka_bus(store: &Store) -> Arc<dyn EventBus> {
-    Arc::new(OutboxBus::new(store.clone()))
 }
 
 /// A client of `base_url` behind the circuit `{service}.{what}`; correlation id and trace of the
@@ -123,33 +121,32 @@ pub(crate) fn kafka_circuit_name(service: ServiceId) -> String {
     format!("{}.kafka_producer", service.name())
 }
 
-/// The drainer that feeds Kafka from a service's outbox.
+/// The publisher of a service: through its outbox, or through a journal when it publishes without
+/// changing state of its own.
 ///
 /// # Errors
-/// When the circuit or the producer cannot be made.
-pub fn provide_kafka_drainer(
+/// When circuit, producer or journal cannot be had.
+pub(crate) async fn provide_kafka_publisher(
     registry: &Registry,
     service: ServiceId,
     settings: &KafkaSettings,
     store: &Store,
-) -> Result<Drainer, WiringError> {
+) -> Result<Publishing, WiringError> {
     let breaker = provide_circuit(
         registry,
         service,
         "kafka_producer",
         settings.circuit.clone(),
     )?;
-    let broker = RdKafkaBroker::new(KafkaProducerConfig::new(
+    let broker = Arc::new(RdKafkaBroker::new(KafkaProducerConfig::new(
         settings.bootstrap_servers.clone(),
         service.name(),
-    ))?;
-    let backlog = Arc::new(OutboxBacklog::new(store.clone()));
-    let drainer = Drainer::new(backlog, Arc::new(broker), breaker, DrainerConfig::default());
-    let handle = drainer.handle();
+    ))?);
+    let Some(journal) = &settings.journal else {
+        return Ok(Publishing::outbox(store, broker, breaker));
+    };
     let observer = Arc::clone(store.observer());
-    handle.on_delivered(move |record| observer.delivered(record.event_id.into(), &record.topic));
-    store.attach_drainer(handle);
-    Ok(drainer)
+    Ok(Publishing::journal(settings, journal, broker, breaker, observer).await?)
 }
 
 fn add_context(headers: &mut HeaderMap) {

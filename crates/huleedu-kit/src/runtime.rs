@@ -9,23 +9,24 @@ use std::{error::Error, future::Future, net::SocketAddr, sync::Arc, time::Durati
 
 use axum::Router;
 use fusebox::Registry;
-use fusebox_kafka::{Drainer, DrainerHandle, EventBus};
+use fusebox_journal::Journal;
+use fusebox_kafka::{DrainerHandle, EventBus};
 use huleedu_contracts::topics::Topic;
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, error, info, info_span};
+use tracing::{Instrument as _, error, info, info_span, warn};
 
 use crate::{
     admin::{self, ClaimError, Desk, OwnListener, SocketPath},
     circuits::FileMetrics,
     consumer::{self, ConsumerOptions, EventHandler, chain},
     http::{CuttableListener, Health, standard_routes, with_middleware},
-    metrics::Metrics,
+    metrics::{Metrics, PublishWatch},
     providers::{self, WiringError},
     service::ServiceId,
     settings::{CommonSettings, Env, SettingsError, SettingsReader},
-    store::{Migration, NoObserver, PublishObserver, Store, StoreError, StoreOptions},
+    store::{Migration, NoObserver, OutboxBus, PublishObserver, Store, StoreError, StoreOptions},
 };
 
 /// What a service is started with.
@@ -105,6 +106,7 @@ pub struct ServiceCore {
     store: Store,
     bus: Arc<dyn EventBus>,
     drainer: Option<DrainerHandle>,
+    journal: Option<Journal>,
     shutdown: CancellationToken,
     listener: TcpListener,
     admin: Option<OwnListener>,
@@ -177,16 +179,30 @@ impl ServiceCore {
         };
         let store = Store::open(service, options, migrations).await?;
         let breakers = providers::provide_circuit_breaker_registry(service, &settings)?;
-        let drainer = settings
-            .kafka
-            .as_ref()
-            .map(|kafka| providers::provide_kafka_drainer(&breakers, service, kafka, &store))
-            .transpose()?;
         let metrics = Metrics::new(service, breakers.clone());
-        let handle = drainer.as_ref().map(Drainer::handle);
-        if let Some(handle) = &handle {
-            metrics.watch_drainer(service, handle.clone());
-        }
+        let publishing = match &settings.kafka {
+            Some(kafka) => {
+                store.limit_outbox_bytes(kafka.fallback_queue_bytes);
+                let publishing =
+                    providers::provide_kafka_publisher(&breakers, service, kafka, &store).await?;
+                metrics.watch_publishing(PublishWatch {
+                    service,
+                    drainer: publishing.drainer.clone(),
+                    publisher: publishing.publisher.clone(),
+                    store: store.clone(),
+                    limit: kafka.fallback_queue_size,
+                    limit_bytes: kafka.fallback_queue_bytes,
+                });
+                Some(publishing)
+            }
+            None => None,
+        };
+        let bus = match &publishing {
+            Some(publishing) => Arc::clone(&publishing.bus),
+            // It has no room for events.
+            None => Arc::new(OutboxBus::new(store.clone())),
+        };
+        let publisher = publishing.as_ref().and_then(|p| p.publisher.clone());
         let file_metrics = FileMetrics::register(service, &metrics);
         let circuit_file = settings.circuit_file.clone();
         let shutdown = CancellationToken::new();
@@ -195,19 +211,21 @@ impl ServiceCore {
             settings,
             breakers,
             metrics,
-            bus: providers::provide_kafka_bus(&store),
+            bus,
             store,
-            drainer: handle,
+            drainer: publishing.as_ref().map(|p| p.drainer.clone()),
+            journal: publisher.and_then(|p| p.journal().cloned()),
             shutdown,
             listener,
             admin,
             address,
             tasks: JoinSet::new(),
         };
-        if let Some(drainer) = drainer {
+        if let Some(publishing) = publishing {
             let stop = core.shutdown.clone();
+            let work = publishing.into_work();
             core.spawn("drainer", || async move {
-                drainer.run(stop).await;
+                work.run(stop).await;
                 Ok::<(), std::convert::Infallible>(())
             });
         }
@@ -338,6 +356,7 @@ impl ServiceCore {
             breakers,
             store,
             drainer,
+            journal,
             shutdown,
             listener,
             admin,
@@ -394,6 +413,7 @@ impl ServiceCore {
             breakers,
             store,
             drainer,
+            journal,
             shutdown,
             cut,
             end,
@@ -462,6 +482,7 @@ pub struct RunningService {
     breakers: Registry,
     store: Store,
     drainer: Option<DrainerHandle>,
+    journal: Option<Journal>,
     shutdown: CancellationToken,
     cut: CancellationToken,
     end: watch::Receiver<Option<Result<(), String>>>,
@@ -499,6 +520,11 @@ impl RunningService {
         self.drainer.as_ref()
     }
 
+    /// The journal of its events; `None` when they go through the outbox of its store.
+    pub fn journal(&self) -> Option<&Journal> {
+        self.journal.as_ref()
+    }
+
     /// Waits until the service has ended, by itself or by [`stop`](Self::stop).
     ///
     /// # Errors
@@ -527,6 +553,7 @@ impl RunningService {
     pub async fn stop(self) -> Result<(), String> {
         self.shutdown.cancel();
         let result = self.ended().await;
+        close(self.journal).await;
         self.store.close().await;
         result
     }
@@ -537,7 +564,18 @@ impl RunningService {
         self.supervisor.abort();
         // The supervisor owns every task; awaiting it waits until they are gone.
         drop(self.supervisor.await);
+        // Whoever still has it may not keep others from it.
+        close(self.journal).await;
         self.store.close().await;
+    }
+}
+
+/// Closes a journal, so that its folder is free.
+async fn close(journal: Option<Journal>) {
+    let Some(journal) = journal else { return };
+    let closed = tokio::task::spawn_blocking(move || journal.close()).await;
+    if let Ok(Err(error)) = closed {
+        warn!(%error, "journal closed without saving its cursor");
     }
 }
 

@@ -166,6 +166,12 @@ impl ServiceId {
         !matches!(self, Self::Content)
     }
 
+    /// Whether its events belong to no change of its own state, so that they go through a journal
+    /// instead of an outbox in its database.
+    pub const fn publishes_without_state(self) -> bool {
+        matches!(self, Self::ApiGateway)
+    }
+
     /// What it does, in a few words.
     pub const fn summary(self) -> &'static str {
         self.facts().summary

@@ -47,6 +47,10 @@ pub fn service_env(service: ServiceId, bootstrap: &str, folder: &std::path::Path
     Env::empty()
         .with("KAFKA_BOOTSTRAP_SERVERS", bootstrap)
         .with("DATABASE_URL", database_url)
+        .with(
+            "KAFKA_JOURNAL_DIR",
+            format!("{}/{}.journal", folder.display(), service.slug()),
+        )
         .with("HTTP_PORT", "0")
 }
 

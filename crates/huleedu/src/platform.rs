@@ -142,10 +142,16 @@ impl Platform {
             envs: Vec::new(),
         };
         for (service, listener) in listeners {
-            let env = common.clone().with_default(
-                format!("{}DATABASE_URL", service.env_prefix()),
-                database_url(&options.data_dir, service),
-            );
+            let env = common
+                .clone()
+                .with_default(
+                    format!("{}DATABASE_URL", service.env_prefix()),
+                    database_url(&options.data_dir, service),
+                )
+                .with_default(
+                    format!("{}KAFKA_JOURNAL_DIR", service.env_prefix()),
+                    journal_dir(&options.data_dir, service),
+                );
             platform.envs.push((service, env.clone()));
             match platform.start_service(service, env, Some(listener)).await {
                 Ok(running) => platform.services.push(running),
@@ -312,6 +318,12 @@ pub(crate) fn database_file(folder: &Path, service: ServiceId) -> PathBuf {
 /// The same as a setting.
 pub(crate) fn database_url(folder: &Path, service: ServiceId) -> String {
     format!("sqlite://{}", database_file(folder, service).display())
+}
+
+/// Where a service without state keeps its events in `folder`.
+fn journal_dir(folder: &Path, service: ServiceId) -> String {
+    let dir = folder.join(format!("{}.journal", service.slug()));
+    dir.display().to_string()
 }
 
 /// The setting by which others find a service.

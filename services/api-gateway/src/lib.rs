@@ -40,7 +40,7 @@ use self::{auth::Verifier, downstream::Downstream, proxy::UploadGate};
 /// Which service this is.
 pub const SERVICE: ServiceId = ServiceId::ApiGateway;
 
-/// It keeps nothing but the outbox of the kit.
+/// It keeps no state: its events wait in a journal.
 const MIGRATIONS: &[Migration] = &[];
 
 /// What every route can use.

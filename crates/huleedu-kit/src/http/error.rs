@@ -107,7 +107,7 @@ impl Error for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::OutboxFull { .. } => Self::new(
+            StoreError::OutboxFull { .. } | StoreError::OutboxBytesFull { .. } => Self::new(
                 ErrorCode::KafkaPublishError,
                 "too many events wait for Kafka; try again later",
             )

@@ -1,10 +1,10 @@
 //! Settings that every service has: address, database, Kafka, logs, circuits.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use fusebox::{BreakerConfig, TripRule};
 
-use super::reader::SettingsReader;
+use super::{reader::SettingsReader, value::SettingValue};
 use crate::{circuits::CircuitFile, consumer::chain};
 
 /// What the kit itself needs to run a service.
@@ -43,6 +43,10 @@ pub struct KafkaSettings {
     pub circuit: BreakerConfig,
     /// How many events may wait for Kafka before publishing is refused.
     pub fallback_queue_size: u64,
+    /// How many bytes of events may wait.
+    pub fallback_queue_bytes: u64,
+    /// For a service that publishes without changing state of its own.
+    pub journal: Option<JournalSettings>,
     /// First wait before a failed event is tried again; doubles up to `retry_max`.
     pub retry_min: Duration,
     /// Longest wait before a failed event is tried again.
@@ -51,6 +55,76 @@ pub struct KafkaSettings {
     pub give_up_after: Duration,
     /// Whether dead letters are also sent to the topic's `.DLQ`.
     pub dead_letter_topics: bool,
+}
+
+/// How a service publishes that has no outbox.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct JournalSettings {
+    /// When an event is safe.
+    pub mode: PublishMode,
+    /// The folder of the journal; one process at a time uses it.
+    pub dir: PathBuf,
+    /// How long a caller waits for room before it is refused; `None` refuses at once.
+    pub full_wait: Option<Duration>,
+    /// Direct: how long Kafka may take before the journal takes the event.
+    pub direct_timeout: Duration,
+}
+
+/// When an event that goes through a journal is safe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PublishMode {
+    /// When the journal has it.
+    Journal,
+    /// When Kafka has it, or the journal while Kafka fails.
+    Direct,
+    /// When it is in memory: a crash loses it.
+    Memory,
+}
+
+impl SettingValue for PublishMode {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "journal" => Ok(Self::Journal),
+            "direct" => Ok(Self::Direct),
+            "memory" => Ok(Self::Memory),
+            _ => Err("journal, direct or memory".to_owned()),
+        }
+    }
+    fn show(&self) -> String {
+        match self {
+            Self::Journal => "journal",
+            Self::Direct => "direct",
+            Self::Memory => "memory",
+        }
+        .to_owned()
+    }
+}
+
+impl JournalSettings {
+    fn load(r: &mut SettingsReader<'_>) -> Self {
+        Self {
+            mode: r.get(
+                "KAFKA_PUBLISH_MODE",
+                PublishMode::Journal,
+                "journal: an event is safe in the journal; direct: in Kafka, or in the journal while Kafka fails; memory: a crash loses it",
+            ),
+            dir: PathBuf::from(r.required(
+                "KAFKA_JOURNAL_DIR",
+                String::new(),
+                "folder of the journal of events, on a local disk; one process at a time uses it",
+            )),
+            full_wait: r.optional(
+                "KAFKA_FULL_WAIT_SECONDS",
+                "how long a caller waits for room when the journal is full, in seconds; not set: refused at once",
+            ),
+            direct_timeout: r.get(
+                "KAFKA_DIRECT_TIMEOUT_SECONDS",
+                Duration::from_secs(1),
+                "mode direct: how long Kafka may take before the journal takes the event, in seconds",
+            ),
+        }
+    }
 }
 
 impl KafkaSettings {
@@ -68,6 +142,16 @@ impl KafkaSettings {
                 1..=100_000_000,
                 "events that may wait for Kafka; beyond it publishing is refused",
             ),
+            fallback_queue_bytes: r.get_in(
+                "KAFKA_FALLBACK_QUEUE_BYTES",
+                256 * 1024 * 1024,
+                8 * 1024 * 1024..=1 << 40,
+                "bytes of events that may wait for Kafka; beyond it publishing is refused",
+            ),
+            journal: r
+                .service()
+                .publishes_without_state()
+                .then(|| JournalSettings::load(r)),
             retry_min: r.get(
                 "EVENT_RETRY_MIN_SECONDS",
                 Duration::from_millis(100),

@@ -10,7 +10,9 @@ mod env;
 mod reader;
 mod value;
 
-pub use common::{CircuitDefaults, CommonSettings, KafkaSettings, circuit_config};
+pub use common::{
+    CircuitDefaults, CommonSettings, JournalSettings, KafkaSettings, PublishMode, circuit_config,
+};
 pub use env::Env;
 pub use reader::{SettingRow, SettingsError, SettingsReader, Source};
 pub use value::{Secret, SettingValue};

@@ -64,6 +64,17 @@ ALTER TABLE dead_events ADD COLUMN headers TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE dead_events ADD COLUMN code TEXT NOT NULL DEFAULT 'PERMANENT';
 ALTER TABLE dead_events ADD COLUMN attempts BIGINT NOT NULL DEFAULT 0;",
     },
+    Migration {
+        version: 11,
+        name: "who sends the outbox",
+        sql: "
+CREATE TABLE outbox_lease (
+    name TEXT NOT NULL PRIMARY KEY,
+    owner TEXT NOT NULL,
+    until BIGINT NOT NULL
+);
+INSERT INTO outbox_lease (name, owner, until) VALUES ('drainer', '', 0);",
+    },
 ];
 
 /// Numbers from here on belong to services.

@@ -10,6 +10,7 @@
 //! dropped without [`Tx::commit`] leaves nothing.
 
 mod inbox;
+mod lease;
 mod migrate;
 mod outbox;
 
@@ -17,10 +18,14 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     str::FromStr as _,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
+use fusebox::{CircuitBreaker, State};
 use fusebox_kafka::{DrainerHandle, Record};
 use huleedu_contracts::{
     envelope::{EncodeError, EventEnvelope, metadata_keys},
@@ -99,6 +104,14 @@ pub enum StoreError {
         /// How many may (`KAFKA_FALLBACK_QUEUE_SIZE`).
         limit: u64,
     },
+    /// The events that wait for Kafka take too much room.
+    #[error("events of {bytes} bytes wait for Kafka, {limit} are allowed")]
+    OutboxBytesFull {
+        /// Bytes of their payloads.
+        bytes: u64,
+        /// How many may wait (`KAFKA_FALLBACK_QUEUE_BYTES`).
+        limit: u64,
+    },
     /// A value in the database is not what this program writes.
     #[error("the database holds a value that cannot be read: {0}")]
     Corrupt(String),
@@ -151,8 +164,26 @@ pub struct Store {
     service: ServiceId,
     outbox_limit: u64,
     observer: Arc<dyn PublishObserver>,
-    drainer: watch::Sender<Option<DrainerHandle>>,
+    drainer: watch::Sender<Option<Attached>>,
+    outbox: Arc<OutboxState>,
 }
+
+/// The drainer behind the outbox, and its circuit.
+#[derive(Debug)]
+struct Attached {
+    drainer: DrainerHandle,
+    breaker: CircuitBreaker,
+}
+
+/// The byte quota of the outbox, and how often it or the other one refused.
+#[derive(Debug)]
+struct OutboxState {
+    bytes_limit: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// The name under which the circuit counts events that were kept while it was not closed.
+const FALLBACK: &str = "outbox";
 
 /// Lock number of the outbox in PostgreSQL: any constant that nothing else uses.
 const OUTBOX_LOCK: i64 = 0x6875_6c65_6f75_7462;
@@ -196,6 +227,10 @@ impl Store {
             outbox_limit: options.outbox_limit,
             observer: options.observer,
             drainer: watch::Sender::new(None),
+            outbox: Arc::new(OutboxState {
+                bytes_limit: AtomicU64::new(u64::MAX),
+                refused: AtomicU64::new(0),
+            }),
         }
     }
 
@@ -249,14 +284,32 @@ impl Store {
         &self.observer
     }
 
-    /// From now on commits that publish wake this drainer.
-    pub(crate) fn attach_drainer(&self, handle: DrainerHandle) {
-        self.drainer.send_replace(Some(handle));
+    /// From now on commits that publish wake this drainer, and count as fallbacks while its circuit is
+    /// not closed.
+    pub(crate) fn attach_drainer(&self, drainer: DrainerHandle, breaker: CircuitBreaker) {
+        breaker.declare_fallback(FALLBACK);
+        self.drainer
+            .send_replace(Some(Attached { drainer, breaker }));
     }
 
-    fn wake_drainer(&self) {
-        if let Some(drainer) = self.drainer.borrow().as_ref() {
-            drainer.wake();
+    /// Most bytes of events that may wait for Kafka.
+    pub fn limit_outbox_bytes(&self, bytes: u64) {
+        self.outbox.bytes_limit.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Events that were refused because too many wait.
+    pub(crate) fn outbox_refused(&self) -> u64 {
+        self.outbox.refused.load(Ordering::Relaxed)
+    }
+
+    fn wake_drainer(&self, events: usize) {
+        if let Some(attached) = self.drainer.borrow().as_ref() {
+            attached.drainer.wake();
+            if attached.breaker.state() != State::Closed {
+                for _ in 0..events {
+                    attached.breaker.fallback(FALLBACK);
+                }
+            }
         }
     }
 }
@@ -388,7 +441,12 @@ impl Tx {
         if self.published.is_empty() {
             // Once per transaction: a large transaction may overshoot the limit by its own size,
             // rather than never fit.
-            outbox::check_room(&mut self.inner, self.store.outbox_limit).await?;
+            let bytes = self.store.outbox.bytes_limit.load(Ordering::Relaxed);
+            let room = outbox::check_room(&mut self.inner, self.store.outbox_limit, bytes).await;
+            if room.is_err() {
+                self.store.outbox.refused.fetch_add(1, Ordering::Relaxed);
+            }
+            room?;
         }
         let position = outbox::insert(&mut self.inner, record).await?;
         self.published
@@ -421,7 +479,7 @@ impl Tx {
             store.observer.safe(*event_id, topic);
         }
         if !published.is_empty() {
-            store.wake_drainer();
+            store.wake_drainer(published.len());
         }
         Ok(())
     }

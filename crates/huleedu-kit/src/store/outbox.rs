@@ -1,6 +1,6 @@
 //! The outbox table: events that are safe and wait for Kafka, in the order of their commits.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use fusebox_kafka::{
@@ -9,19 +9,35 @@ use fusebox_kafka::{
 };
 use sqlx::{AnyConnection, Row as _};
 
-use super::{Store, StoreError, now_ms};
+use tokio::time::Instant;
+
+use super::{Store, StoreError, lease::Lease, now_ms};
 
 /// How long a sent event stays readable in the table.
 const KEEP_SETTLED: Duration = Duration::from_hours(1);
 
 /// Refuses when the outbox is full, so that overflow is an error to the caller and never a drop.
-pub(super) async fn check_room(conn: &mut AnyConnection, limit: u64) -> Result<(), StoreError> {
-    let row = sqlx::query("SELECT COUNT(*) FROM outbox WHERE settled_at IS NULL")
-        .fetch_one(conn)
-        .await?;
+pub(super) async fn check_room(
+    conn: &mut AnyConnection,
+    limit: u64,
+    bytes_limit: u64,
+) -> Result<(), StoreError> {
+    let row = sqlx::query(
+        "SELECT COUNT(*), CAST(COALESCE(SUM(LENGTH(payload)), 0) AS BIGINT) \
+         FROM outbox WHERE settled_at IS NULL",
+    )
+    .fetch_one(conn)
+    .await?;
     let waiting = u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0);
     if waiting >= limit {
         return Err(StoreError::OutboxFull { waiting, limit });
+    }
+    let bytes = u64::try_from(row.try_get::<i64, _>(1)?).unwrap_or(0);
+    if bytes >= bytes_limit {
+        return Err(StoreError::OutboxBytesFull {
+            bytes,
+            limit: bytes_limit,
+        });
     }
     Ok(())
 }
@@ -66,7 +82,9 @@ impl EventBus for OutboxBus {
             Ok(Accepted::new(event_id, Position(position)))
         };
         stored.await.map_err(|error: StoreError| match error {
-            StoreError::OutboxFull { .. } => PublishError::Full,
+            StoreError::OutboxFull { .. } | StoreError::OutboxBytesFull { .. } => {
+                PublishError::Full
+            }
             other => PublishError::Backlog(BacklogError::new("keep an event", other)),
         })
     }
@@ -76,15 +94,49 @@ impl EventBus for OutboxBus {
 #[derive(Debug, Clone)]
 pub struct OutboxBacklog {
     store: Store,
+    /// None: nobody else sends from it.
+    lease: Option<Arc<Lease>>,
 }
 
 impl OutboxBacklog {
-    /// The backlog of `store`.
+    /// The backlog of `store`, which no other process drains.
     pub fn new(store: Store) -> Self {
-        Self { store }
+        Self { store, lease: None }
+    }
+
+    /// The backlog of a `store` that several processes share: at any time one of them sends, and when
+    /// it dies another one takes over.
+    pub fn shared(store: Store) -> Self {
+        Self {
+            store,
+            lease: Some(Arc::new(Lease::new())),
+        }
+    }
+
+    /// Like [`shared`](Self::shared), with a lease of `length` that is left `margin` early.
+    pub fn shared_for(store: Store, length: Duration, margin: Duration) -> Self {
+        Self {
+            store,
+            lease: Some(Arc::new(Lease::lasting(length, margin))),
+        }
+    }
+
+    /// Whether this process is the one that sends.
+    async fn holds_lease(&self) -> Result<bool, StoreError> {
+        match &self.lease {
+            None => Ok(true),
+            Some(lease) => lease.hold(&self.store).await,
+        }
     }
 
     async fn peek_rows(&self, after: Position, limit: usize) -> Result<Vec<Parked>, StoreError> {
+        if !self.holds_lease().await? {
+            return Ok(Vec::new());
+        }
+        let inherited = self
+            .lease
+            .as_ref()
+            .map_or(i64::MIN, |lease| lease.inherited());
         let rows = sqlx::query(
             "SELECT position, event_id, topic, event_key, payload, headers, created_at, attempts FROM outbox \
              WHERE settled_at IS NULL AND position > $1 ORDER BY position LIMIT $2",
@@ -96,8 +148,10 @@ impl OutboxBacklog {
         rows.iter()
             .map(|row| {
                 let event_id: String = row.try_get("event_id")?;
+                let position = Position(row.try_get("position")?);
+                let attempts = u32::try_from(row.try_get::<i64, _>("attempts")?);
                 Ok(Parked {
-                    position: Position(row.try_get("position")?),
+                    position,
                     record: Record {
                         event_id: event_id.parse().map_err(|_| {
                             StoreError::Corrupt(format!("outbox.event_id `{event_id}`"))
@@ -108,7 +162,9 @@ impl OutboxBacklog {
                         headers: serde_json::from_str(&row.try_get::<String, _>("headers")?)?,
                     },
                     admitted_at_ms: row.try_get("created_at")?,
-                    attempts: u32::try_from(row.try_get::<i64, _>("attempts")?).unwrap_or(u32::MAX),
+                    attempts: attempts
+                        .unwrap_or(u32::MAX)
+                        .max(u32::from(position.0 <= inherited)),
                 })
             })
             .collect()
@@ -143,6 +199,7 @@ impl OutboxBacklog {
     }
 
     async fn read_stats(&self) -> Result<BacklogStats, StoreError> {
+        self.holds_lease().await?;
         let waiting =
             sqlx::query("SELECT COUNT(*), MIN(created_at) FROM outbox WHERE settled_at IS NULL")
                 .fetch_one(self.store.pool())
@@ -185,5 +242,18 @@ impl Backlog for OutboxBacklog {
         self.read_stats()
             .await
             .map_err(|e| BacklogError::new("count events", e))
+    }
+
+    fn may_send_until(&self) -> Option<Instant> {
+        self.lease.as_ref().map(|lease| lease.until())
+    }
+
+    async fn give_up(&self) {
+        if let Some(lease) = &self.lease
+            && let Err(error) = lease.give_up(&self.store).await
+        {
+            // Then it passes by itself.
+            tracing::debug!(%error, "lease of the outbox not given up");
+        }
     }
 }

@@ -215,3 +215,145 @@ async fn writers_wait_for_each_other_instead_of_failing() {
     }
     assert_eq!(OutboxBacklog::new(store).stats().await.unwrap().waiting, 80);
 }
+
+/// O6: of two processes of one service one sends; it says until when, and a crash frees the outbox
+/// after that. Nothing is sent by both at the same time.
+#[tokio::test]
+async fn of_two_processes_one_sends_and_the_other_takes_over() {
+    use std::time::Duration;
+    use tokio::time::Instant;
+    let (folder, told) = (tempfile::tempdir().unwrap(), Arc::new(Told::default()));
+    let stores = [
+        open(&folder, 100, &told).await.unwrap(),
+        open(&folder, 100, &told).await.unwrap(),
+    ];
+    let publish = async |n| {
+        let mut tx = stores[0].begin().await.unwrap();
+        tx.publish(sample("b", n)).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    publish(1).await;
+    let (length, margin) = (Duration::from_millis(1500), Duration::from_millis(500));
+    let [a, b] = [0, 1].map(|i| OutboxBacklog::shared_for(stores[i].clone(), length, margin));
+    assert!(
+        a.may_send_until().unwrap() <= Instant::now(),
+        "nobody has asked yet"
+    );
+    let first = a.peek(Position::START, 10).await.unwrap();
+    assert_eq!(
+        (first.len(), first[0].attempts),
+        (1, 1),
+        "an earlier process may have sent it"
+    );
+    assert!(b.peek(Position::START, 10).await.unwrap().is_empty());
+    assert!(b.may_send_until().unwrap() <= Instant::now());
+    publish(2).await;
+    let all = a.peek(Position::START, 10).await.unwrap();
+    assert_eq!(all.iter().map(|p| p.attempts).collect::<Vec<_>>(), [1, 0]);
+    // Prolonged in time by counting alone, it keeps the other out beyond its first length.
+    let until = Instant::now() + length * 2;
+    while Instant::now() < until {
+        a.stats().await.unwrap();
+        assert!(a.may_send_until().unwrap() > Instant::now());
+        assert!(b.peek(Position::START, 10).await.unwrap().is_empty());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // It dies: its own right ends before the other one's begins.
+    let ended = a.may_send_until().unwrap();
+    let taken = loop {
+        let page = b.peek(Position::START, 10).await.unwrap();
+        if !page.is_empty() {
+            break page;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(ended < Instant::now());
+    assert_eq!(taken.iter().map(|p| p.attempts).collect::<Vec<_>>(), [1, 1]);
+    assert!(a.peek(Position::START, 10).await.unwrap().is_empty());
+    // Stopped in order, it lets the other begin at once.
+    b.give_up().await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(a.peek(Position::START, 10).await.unwrap().len(), 2);
+}
+
+/// Two processes with drainers, one of them killed in an outage: no event is sent twice at a time, and
+/// all arrive in order.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_drainers_of_one_outbox_deliver_everything_in_order() {
+    use fusebox::{BreakerConfig, CircuitBreaker};
+    use fusebox_kafka::{Drainer, DrainerConfig, KafkaProducerConfig, RdKafkaBroker};
+    use huleedu_kit::testing::{TopicReader, embedded_broker};
+    use std::time::Duration;
+    let (folder, told) = (tempfile::tempdir().unwrap(), Arc::new(Told::default()));
+    let kafka = embedded_broker().unwrap();
+    let start = async || {
+        let store = open(&folder, 1_000, &told).await.unwrap();
+        let (length, margin) = (Duration::from_millis(1500), Duration::from_millis(500));
+        let backlog = OutboxBacklog::shared_for(store.clone(), length, margin);
+        let producer = KafkaProducerConfig::new(kafka.bootstrap_servers(), "test");
+        let breaker = CircuitBreaker::builder("kafka")
+            .config(BreakerConfig::default())
+            .build()
+            .unwrap();
+        let mut config = DrainerConfig::default();
+        config.poll_every = Duration::from_millis(100);
+        let broker = Arc::new(RdKafkaBroker::new(producer).unwrap());
+        let drainer = Drainer::new(Arc::new(backlog), broker, breaker, config);
+        let handle = drainer.handle();
+        let task = tokio::spawn(drainer.run(tokio_util::sync::CancellationToken::new()));
+        (store, handle, task)
+    };
+    let (store, first, first_task) = start().await;
+    let (_, second, second_task) = start().await;
+    let publish = async |numbers: std::ops::Range<usize>| {
+        for n in numbers {
+            let mut tx = store.begin().await.unwrap();
+            tx.publish(sample("b", n)).await.unwrap();
+            tx.commit().await.unwrap();
+        }
+    };
+    publish(0..20).await;
+    let reader = TopicReader::new(kafka.bootstrap_servers(), &[Topic::BatchFileAdded]).unwrap();
+    let limit = Duration::from_mins(1);
+    for n in 0..20 {
+        let (_, event) = reader.next(limit).await.unwrap();
+        assert_eq!(event["data"]["filename"], format!("{n}.txt"));
+    }
+    let counts = [first.stats().delivered, second.stats().delivered];
+    assert!(counts.contains(&0), "both sent: {counts:?}");
+    assert_eq!(counts.iter().sum::<u64>(), 20);
+    // The one that sends is killed.
+    let (dead, alive) = if counts[0] > 0 {
+        (first_task, second)
+    } else {
+        (second_task, first)
+    };
+    dead.abort();
+    publish(20..40).await;
+    for n in 20..40 {
+        let (_, event) = reader.next(limit).await.unwrap();
+        assert_eq!(event["data"]["filename"], format!("{n}.txt"));
+    }
+    assert_eq!(alive.stats().delivered, 20);
+}
+
+#[tokio::test]
+async fn the_outbox_is_bounded_in_bytes_too() {
+    let (folder, told) = (tempfile::tempdir().unwrap(), Arc::new(Told::default()));
+    let store = open(&folder, 1_000, &told).await.unwrap();
+    store.limit_outbox_bytes(1_000);
+    let mut published = 0;
+    let refused = loop {
+        let mut tx = store.begin().await.unwrap();
+        match tx.publish(sample("b", published)).await {
+            Ok(_) => tx.commit().await.unwrap(),
+            Err(refused) => break refused,
+        }
+        published += 1;
+    };
+    assert!((1..20).contains(&published), "{published}");
+    assert!(
+        matches!(refused, StoreError::OutboxBytesFull { bytes, limit: 1_000 } if bytes >= 1_000),
+        "{refused:?}"
+    );
+}

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use axum::http::Method;
-use fusebox_kafka::{Backlog as _, Position};
+use fusebox_kafka::{Backlog as _, JournalBacklog, Position, WallClock};
 use huleedu_contracts::{
     api::gateway::{
         BatchListBody, BatchStatusBody, EssayPhaseStatus, PipelineResponse, ValidationStatusBody,
@@ -12,7 +12,6 @@ use huleedu_contracts::{
     status::BatchClientStatus,
     topics::Topic,
 };
-use huleedu_kit::store::OutboxBacklog;
 use serde_json::{Value, json};
 
 use crate::stub::{BATCH, Platform};
@@ -208,7 +207,7 @@ async fn the_validation_status_says_what_became_of_every_file() {
 }
 
 #[tokio::test]
-async fn a_pipeline_request_is_safe_in_the_outbox_before_it_is_answered() {
+async fn a_pipeline_request_is_safe_in_the_journal_before_it_is_answered() {
     let platform = Platform::start().await;
     let body = |id: &str| json!({ "batch_id": id, "requested_pipeline": "cj_assessment" });
     let ask = async |path: &str, id: &str| {
@@ -223,7 +222,8 @@ async fn a_pipeline_request_is_safe_in_the_outbox_before_it_is_answered() {
     assert_eq!(response.status(), 202);
     let answer: PipelineResponse = response.json().await.unwrap();
     // Kafka is not there at all; the event is safe nevertheless.
-    let backlog = OutboxBacklog::new(platform.gateway.store().clone());
+    let journal = platform.gateway.journal().unwrap().clone();
+    let backlog = JournalBacklog::new(journal, WallClock::default());
     let parked = backlog.peek(Position::START, 10).await.unwrap();
     assert_eq!(parked.len(), 1);
     assert_eq!(
@@ -370,4 +370,36 @@ async fn an_open_circuit_answers_503_with_retry_after_and_cuts_off_only_its_serv
         health["circuits"]["api_gateway.batch_orchestrator_client"],
         "open"
     );
+}
+
+/// K9, M3.2: what cannot be kept is refused with the time to come again, and nothing is dropped.
+#[tokio::test]
+async fn a_full_journal_answers_503_with_retry_after_and_what_was_accepted_stays() {
+    let platform = Platform::start_with(&[("KAFKA_FALLBACK_QUEUE_SIZE", "3")]).await;
+    let ask = async || {
+        let body = json!({"batch_id": "b1", "requested_pipeline": "cj_assessment"});
+        platform
+            .request(Method::POST, "/v1/batches/b1/pipelines", "teacher")
+            .json(&body)
+            .send()
+            .await
+            .unwrap()
+    };
+    for _ in 0..3 {
+        assert_eq!(ask().await.status(), 202);
+    }
+    let refused = ask().await;
+    assert_eq!(refused.status(), 503);
+    assert_eq!(refused.headers()["retry-after"], "5");
+    assert_eq!(refused.headers()["x-fusebox-rejected"], "queue");
+    let body: ErrorBody = refused.json().await.unwrap();
+    assert_eq!(body.error.code, ErrorCode::KafkaPublishError);
+    assert_eq!(platform.gateway.journal().unwrap().stats().waiting, 3);
+    let scrape = platform.http.get(platform.url("/metrics")).send().await;
+    let scrape = scrape.unwrap().text().await.unwrap();
+    let full = scrape
+        .lines()
+        .find(|line| line.starts_with("kafka_publish_refused_total{") && line.contains("\"full\""))
+        .unwrap();
+    assert!(full.ends_with(" 1"), "{full}");
 }

@@ -54,6 +54,11 @@ pub(crate) struct Platform {
 
 impl Platform {
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With further settings.
+    pub(crate) async fn start_with(settings: &[(&str, &str)]) -> Self {
         let behind = Arc::new(Behind::default());
         let app = Router::new()
             .fallback(answer)
@@ -75,6 +80,9 @@ impl Platform {
             "CLASS_MANAGEMENT_URL",
         ] {
             env = env.with(name, &url);
+        }
+        for (name, value) in settings {
+            env = env.with(*name, *value);
         }
         let gateway = api_gateway::start(ServiceInput::new(env)).await.unwrap();
         Self {

@@ -6,19 +6,21 @@ use std::{
     time::Duration,
 };
 
-use fusebox_kafka::DrainerHandle;
 use fusebox_telemetry::BreakerCollector;
 use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric as _},
+    encoding::{EncodeLabelSet, EncodeLabelValue},
     metrics::{
-        counter::{ConstCounter, Counter},
+        counter::Counter,
         family::Family,
-        gauge::{ConstGauge, Gauge},
+        gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
     },
     registry::Registry,
 };
+
+mod publishing;
+
+pub(crate) use publishing::PublishWatch;
 
 use crate::service::ServiceId;
 
@@ -95,9 +97,9 @@ impl Metrics {
         add(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Exports the queue behind the publisher.
-    pub(crate) fn watch_drainer(&self, service: ServiceId, drainer: DrainerHandle) {
-        self.register(|r| r.register_collector(Box::new(QueueCollector { service, drainer })));
+    /// Exports what a service publishes, and what waits.
+    pub(crate) fn watch_publishing(&self, watch: PublishWatch) {
+        self.register(|r| r.register_collector(Box::new(watch)));
     }
 
     /// The text of a scrape and its content type.
@@ -287,52 +289,5 @@ impl ConsumerMetrics {
                 topic: topic.to_owned(),
             })
             .observe(took.as_secs_f64());
-    }
-}
-
-/// Exports how many events wait behind the publisher's circuit (M5.5).
-#[derive(Debug)]
-struct QueueCollector {
-    service: ServiceId,
-    drainer: DrainerHandle,
-}
-
-impl Collector for QueueCollector {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let stats = self.drainer.stats();
-        let labels = [
-            ("service_name", self.service.name().to_owned()),
-            (
-                "circuit_name",
-                crate::providers::kafka_circuit_name(self.service),
-            ),
-        ];
-        let whole = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-        let gauges = [
-            (
-                "circuit_breaker_fallback_queue_size",
-                "Events that wait for Kafka",
-                stats.waiting,
-            ),
-            (
-                "outbox_dead_events",
-                "Events that Kafka refused for good",
-                stats.dead,
-            ),
-        ];
-        for (name, help, value) in gauges {
-            let gauge = ConstGauge::new(whole(value));
-            let mut metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
-            gauge.encode(metric.encode_family(&labels)?)?;
-        }
-        let delivered = ConstCounter::new(stats.delivered);
-        let mut metric = encoder.encode_descriptor(
-            "outbox_delivered_events",
-            "Events that Kafka has acknowledged",
-            None,
-            delivered.metric_type(),
-        )?;
-        delivered.encode(metric.encode_family(&labels)?)?;
-        Ok(())
     }
 }
