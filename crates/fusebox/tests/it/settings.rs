@@ -472,9 +472,12 @@ fn two_that_change_settings_do_not_mix_theirs() {
     let second = of_all("4");
     let (done, is_done) = mpsc::channel();
     let once = Mutex::new(Some((registry.clone(), second, done)));
-    let waiting = Mutex::new(is_done);
+    let is_done = Arc::new(Mutex::new(is_done));
+    let waiting = Arc::clone(&is_done);
     registry.on_event(move |_| {
-        if let Some((registry, second, done)) = once.lock().unwrap().take() {
+        // Not held over what follows: the second one's events come here too.
+        let first = once.lock().unwrap().take();
+        if let Some((registry, second, done)) = first {
             std::thread::spawn(move || {
                 let changed = registry.apply_settings(second);
                 done.send(changed).expect("the test waits for it");
@@ -488,17 +491,12 @@ fn two_that_change_settings_do_not_mix_theirs() {
     let observer_panics = |registry: &Registry| -> u64 {
         registry.snapshots().iter().map(|s| s.observer_panics).sum()
     };
-    // The second one goes on now that the first is done.
-    let is_second = |registry: &Registry| {
-        let all = registry.snapshots();
-        all.iter().all(|s| s.failure_threshold == 4)
-    };
-    while !is_second(&registry) {
-        // An observer's panic is caught and counted.
-        assert_eq!(observer_panics(&registry), 0, "it did not wait");
-        std::thread::yield_now();
-    }
-    assert_eq!(observer_panics(&registry), 0, "it did not wait");
+    // An observer's panic is caught and counted.
+    assert_eq!(observer_panics(&registry), 0, "the second did not wait");
+    let changed = is_done.lock().unwrap().recv_timeout(20 * SECOND);
+    assert_eq!(changed, Ok(Ok(vec!["a".to_owned(), "b".to_owned()])));
+    let all = registry.snapshots();
+    assert!(all.iter().all(|s| s.failure_threshold == 4));
     assert_eq!(registry.settings().defaults().failure_threshold, Some(4));
 }
 
