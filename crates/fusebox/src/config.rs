@@ -382,10 +382,10 @@ impl BreakerConfig {
             ("half_open_lease", self.half_open_lease),
         ] {
             check(
-                value >= MILLISECOND,
+                (MILLISECOND..=LONGEST).contains(&value),
                 setting,
                 &value,
-                "at least a millisecond",
+                "a millisecond to 366 days",
             )?;
         }
         self.validate_additions()?;
@@ -465,10 +465,10 @@ impl BreakerConfig {
                 "1 to 100",
             )?;
             check(
-                ramp.length >= MILLISECOND.saturating_mul(ramp.steps),
+                (MILLISECOND.saturating_mul(ramp.steps)..=LONGEST).contains(&ramp.length),
                 "ramp.length",
                 &ramp.length,
-                "at least a millisecond for each step",
+                "at least a millisecond for each step, at most 366 days",
             )?;
         }
         Ok(())
@@ -478,6 +478,8 @@ impl BreakerConfig {
 const SHARE: &str = "more than 0 and at most 1";
 const SOME: &str = "at least 1";
 const MILLISECOND: Duration = Duration::from_millis(1);
+/// What never ends would wedge a circuit: a lease without end keeps hung probes in their slots.
+const LONGEST: Duration = Duration::from_hours(366 * 24);
 
 /// A setting was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -595,6 +597,15 @@ mod tests {
         assert_eq!(
             refused(&ok().with_half_open_lease(Duration::ZERO)),
             "half_open_lease"
+        );
+        assert!(ok().with_half_open_lease(LONGEST).validate().is_ok());
+        assert_eq!(
+            refused(&ok().with_half_open_lease(LONGEST + MILLISECOND)),
+            "half_open_lease"
+        );
+        assert_eq!(
+            refused(&ok().with_recovery_timeout(Duration::MAX)),
+            "recovery_timeout"
         );
         assert_eq!(refused(&ok().with_window(Window::Count(0))), "window");
         assert_eq!(refused(&ok().with_window(Window::Count(100_001))), "window");

@@ -33,7 +33,8 @@ fn time() -> impl Strategy<Value = Duration> {
         1 => prop_oneof![
             Just(Duration::ZERO),
             Just(Duration::from_nanos(999_999)),
-            Just(Duration::from_hours(24 * 365 * 60)),
+            Just(Duration::from_hours(24 * 366)),
+            Just(Duration::from_hours(24 * 366) + Duration::from_nanos(1)),
             Just(Duration::MAX),
         ],
     ]
