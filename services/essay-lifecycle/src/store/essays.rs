@@ -212,6 +212,7 @@ pub(crate) async fn step(
     note_step(tx, batch_id, essay_id, &cause.to_string(), status, now).await
 }
 
+/// Notes a step behind the others of the essay, never dated before them.
 async fn note_step(
     tx: &mut Tx,
     batch_id: &BatchId,
@@ -220,9 +221,11 @@ async fn note_step(
     status: EssayStatus,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    // Whoever waited for the batch's row read the clock before, and a clock may be set back.
     sqlx::query(
         "INSERT INTO essay_timeline (batch_id, essay_id, cause, status, at) \
-         VALUES ($1, $2, $3, $4, $5)",
+         SELECT $1, $2, $3, $4, CASE WHEN MAX(at) > $5 THEN MAX(at) ELSE $5 END \
+         FROM essay_timeline WHERE batch_id = $1 AND essay_id = $2",
     )
     .bind(batch_id.as_str())
     .bind(essay_id.as_str())
@@ -322,4 +325,60 @@ pub(crate) async fn steps(
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use huleedu_contracts::ids::EventId;
+    use huleedu_kit::{
+        ServiceId,
+        store::{PublishObserver, Store, StoreOptions},
+        testing::service_env,
+    };
+
+    use super::*;
+    use crate::schema::MIGRATIONS;
+
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl PublishObserver for Nobody {
+        fn safe(&self, _: EventId, _: &str) {}
+        fn delivered(&self, _: EventId, _: &str) {}
+    }
+
+    // Two events of one essay, on PostgreSQL: the later one read the clock first and then waited for
+    // the row. Its step stood behind the other and was dated before it.
+    #[tokio::test]
+    async fn no_step_is_dated_before_the_one_it_follows() {
+        let folder = tempfile::tempdir().unwrap();
+        let env = service_env(ServiceId::EssayLifecycle, "", folder.path());
+        let options = StoreOptions {
+            url: env.get("DATABASE_URL").unwrap().to_owned(),
+            max_connections: 1,
+            outbox_limit: 10,
+            observer: Arc::new(Nobody),
+        };
+        let store = Store::open(ServiceId::EssayLifecycle, options, MIGRATIONS)
+            .await
+            .unwrap();
+        let (batch, essay) = ("b".parse().unwrap(), "e".parse().unwrap());
+        let mut tx = store.begin().await.unwrap();
+        let mut dates = Vec::new();
+        for second in [20, 10, 30] {
+            let now = Timestamp::from_second(second).unwrap();
+            let status = EssayStatus::Uploaded;
+            note_step(&mut tx, &batch, &essay, "test", status, now)
+                .await
+                .unwrap();
+            let at = sqlx::query("SELECT at FROM essay_timeline ORDER BY id DESC LIMIT 1")
+                .fetch_one(tx.conn())
+                .await
+                .unwrap();
+            dates.push(time(&at, "at").unwrap().as_second());
+        }
+        assert_eq!(dates, [20, 20, 30]);
+    }
 }
