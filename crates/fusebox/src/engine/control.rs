@@ -149,6 +149,13 @@ impl Engine {
 
     /// Another window for a period that records: the next generation, in all else as before.
     fn reshape(&self, word: Word, window: usize, now: u64) -> bool {
+        if word.phase() == Phase::Ramp {
+            // The ramp goes on in the next generation, which looks for its end in a cell of its own.
+            let Ok(Some(end)) = self.end_of(word) else {
+                return false;
+            };
+            self.fix_break_end(word.generation().wrapping_add(1), end);
+        }
         let made = Change::new(word.phase(), word.level(), Cause::Operator, now);
         let change = Change {
             window: Some(window),

@@ -288,6 +288,22 @@ fn the_ramp_ends_without_traffic_too_and_when_it_is_switched_off() {
     assert_eq!(share(&off), 40);
 }
 
+// Another window begins another generation, and the ramp's end was left behind in the old one: every
+// call looked for it for ever. Found by random settings under random traffic.
+#[test]
+fn a_window_of_another_shape_leaves_the_ramp_as_it_is() {
+    let (breaker, clock) = ramping();
+    clock.advance(3 * SECOND);
+    let config = breaker.snapshot().config.with_window(Window::Count(64));
+    breaker.set_config(config).expect("valid");
+    assert_eq!(breaker.state(), State::HalfOpen);
+    assert_eq!(share(&breaker), 20);
+    clock.advance(Duration::from_millis(5_999));
+    assert_eq!(breaker.state(), State::HalfOpen);
+    clock.advance(Duration::from_millis(1));
+    assert_eq!(breaker.state(), State::Closed);
+}
+
 #[test]
 fn a_forced_mode_says_who_why_and_until_when_and_ends_by_itself() {
     let (breaker, clock) = breaker(small());
