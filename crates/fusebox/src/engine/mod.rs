@@ -514,7 +514,7 @@ impl Engine {
     }
 
     /// When the break or the mode of `word` ends; `Ok(None)`: not by itself.
-    pub(super) fn end_of(&self, word: Word) -> Result<Option<u64>, Moved> {
+    fn end_of(&self, word: Word) -> Result<Option<u64>, Moved> {
         let generation = word.generation();
         if word.phase().mode() == Mode::Automatic {
             let end = self.break_ends[parity(generation)].load(Ordering::Acquire);
@@ -537,7 +537,7 @@ impl Engine {
 
     /// Fixes the end of the break that `generation` will be, and answers it. The first to fix it
     /// wins: all that try to open the same circuit at once agree on the length.
-    pub(super) fn fix_break_end(&self, generation: u64, end: u64) -> Option<u64> {
+    fn fix_break_end(&self, generation: u64, end: u64) -> Option<u64> {
         let cell = &self.break_ends[parity(generation)];
         let fixed = update(cell, |seen| {
             let seen = Dated::from_bits(seen);
