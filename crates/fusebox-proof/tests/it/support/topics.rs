@@ -83,13 +83,30 @@ pub(crate) fn partition_zero(consumer: &BaseConsumer<Quiet>, topic: &str) -> Opt
     Some((zero.leader(), zero.isr().len()))
 }
 
-/// Everything in a topic, by partition. Blocks.
+/// Where a partition begins and ends, once its leader says so: after an outage leaders still move, and
+/// whoever is asked meanwhile says that it is no leader. Blocks.
+fn marks(consumer: &BaseConsumer<Quiet>, topic: &str, partition: i32) -> (i64, i64) {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        match consumer.fetch_watermarks(topic, partition, Duration::from_secs(5)) {
+            Ok(marks) => return marks,
+            Err(error) => {
+                assert!(Instant::now() < deadline, "{topic}, {partition}: {error}");
+                // The client asks again who leads.
+                let _metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(2));
+                std::thread::yield_now();
+            }
+        }
+    }
+}
+
+/// Everything in a topic, by partition, also what a new leader shows only after a moment. Blocks.
 pub(crate) fn read_all(bootstrap: &str, topic: &str, partitions: i32) -> BTreeMap<i32, Vec<Found>> {
     let consumer = consumer(bootstrap);
     let mut list = TopicPartitionList::new();
     let mut ends = BTreeMap::new();
     for partition in 0..partitions {
-        let (low, high) = consumer.fetch_watermarks(topic, partition, LIMIT).unwrap();
+        let (low, high) = marks(&consumer, topic, partition);
         list.add_partition_offset(topic, partition, Offset::Offset(low))
             .unwrap();
         if high > low {
@@ -99,13 +116,26 @@ pub(crate) fn read_all(bootstrap: &str, topic: &str, partitions: i32) -> BTreeMa
     consumer.assign(&list).unwrap();
     let mut found: BTreeMap<i32, Vec<Found>> = BTreeMap::new();
     let deadline = Instant::now() + LIMIT;
-    while !ends.is_empty() {
+    let mut next: BTreeMap<i32, i64> = BTreeMap::new();
+    loop {
         assert!(Instant::now() < deadline, "still missing up to {ends:?}");
+        if ends.is_empty() {
+            for partition in 0..partitions {
+                let (low, high) = marks(&consumer, topic, partition);
+                if high > *next.get(&partition).unwrap_or(&low) {
+                    ends.insert(partition, high);
+                }
+            }
+            if ends.is_empty() {
+                break;
+            }
+        }
         let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else {
             continue;
         };
         let (partition, offset) = (message.partition(), message.offset());
         found.entry(partition).or_default().push(event(&message));
+        next.insert(partition, offset + 1);
         if ends.get(&partition).is_some_and(|end| offset + 1 >= *end) {
             ends.remove(&partition);
         }
