@@ -48,12 +48,13 @@ impl Backoff {
     /// `random` is a number from 0 up to 1; what lies outside, or is no number, counts as the
     /// nearest bound (NaN as 0).
     pub fn delay(&self, attempt: u32, random: f64) -> Duration {
-        let factor = if self.factor > 1.0 { self.factor } else { 1.0 };
+        // `max` and `min` answer the other number for one that is none.
+        let factor = self.factor.max(1.0);
         let exponent = i32::try_from(attempt).unwrap_or(i32::MAX);
         let limit = self.max.as_secs_f64();
         let grown = self.min.as_secs_f64() * factor.powi(exponent);
-        // `min` also answers `limit` for an infinite or (0 times infinite) undefined growth.
-        let full = if grown < limit { grown } else { limit };
+        // Growth may be infinite, or undefined (0 times infinite).
+        let full = grown.min(limit);
         let share = 1.0 - unit(self.jitter) * unit(random);
         Duration::try_from_secs_f64(full * share)
             .unwrap_or(self.max)
@@ -63,7 +64,7 @@ impl Backoff {
 
 /// `value` brought into 0..=1; NaN becomes 0.
 pub(crate) fn unit(value: f64) -> f64 {
-    if value > 0.0 { value.min(1.0) } else { 0.0 }
+    value.max(0.0).min(1.0)
 }
 
 #[cfg(test)]

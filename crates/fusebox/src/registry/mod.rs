@@ -163,7 +163,7 @@ impl Registry {
         config: BreakerConfig,
     ) -> Result<CircuitBreaker, RegistryError> {
         let name = name.into();
-        self.insert(&name, Some(&Arc::new(config)))?
+        self.insert(&name, Some(&Arc::new(config)), false)?
             .map_err(|_| RegistryError::NameTaken {
                 service: self.inner.service.to_string(),
                 name,
@@ -184,7 +184,24 @@ impl Registry {
         if let Some(found) = self.get(key) {
             return Ok(found);
         }
-        Ok(self.insert(key, None)?.unwrap_or_else(|found| found))
+        Ok(self.insert(key, None, true)?.unwrap_or_else(|found| found))
+    }
+
+    /// [`get_or_register`](Self::get_or_register) with `config` in place of the template, for keys
+    /// of several kinds in one registry. A circuit that is there already keeps its settings.
+    ///
+    /// # Errors
+    /// The registry is full of circuits that must stay, the key is empty, or a setting makes no sense.
+    pub fn get_or_register_with(
+        &self,
+        key: &str,
+        config: &Arc<BreakerConfig>,
+    ) -> Result<CircuitBreaker, RegistryError> {
+        if let Some(found) = self.get(key) {
+            return Ok(found);
+        }
+        let made = self.insert(key, Some(config), true)?;
+        Ok(made.unwrap_or_else(|found| found))
     }
 
     /// The breaker of that name.
@@ -357,6 +374,7 @@ impl Registry {
             .map_err(|source| refused(name, source))?;
         if let Some(slot) = self.write().table.slot_mut(name) {
             slot.base = Some(Arc::new(config));
+            slot.keyed = false;
         }
         Ok(())
     }
@@ -379,6 +397,7 @@ impl Registry {
         &self,
         name: &str,
         base: Option<&Arc<BreakerConfig>>,
+        keyed: bool,
     ) -> Result<Result<CircuitBreaker, CircuitBreaker>, RegistryError> {
         let mut steps = None;
         loop {
@@ -389,7 +408,7 @@ impl Registry {
                 }
                 if entries.table.len() < self.inner.capacity {
                     let breaker = self.make(&entries, name, base)?;
-                    entries.table.insert(breaker.clone(), base.cloned());
+                    entries.table.insert(breaker.clone(), base.cloned(), keyed);
                     return Ok(Ok(breaker));
                 }
                 if steps.is_none() {

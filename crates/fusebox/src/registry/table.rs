@@ -22,8 +22,10 @@ const USED: u8 = SINCE_HAND | SINCE_LOOK;
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) breaker: CircuitBreaker,
-    /// The settings it was registered with; `None` for one made from the template, by key.
+    /// The settings it was made with; `None` for the template.
     pub(super) base: Option<Arc<BreakerConfig>>,
+    /// Made by key: it may be removed to make room, or when it is idle.
+    pub(super) keyed: bool,
     marks: AtomicU8,
     /// Tells it from an earlier circuit of the same name.
     serial: u64,
@@ -58,10 +60,6 @@ impl Slot {
         *marks &= !mark;
         was_set
     }
-
-    fn is_keyed(&self) -> bool {
-        self.base.is_none()
-    }
 }
 
 /// Circuits by name.
@@ -95,12 +93,18 @@ impl Table {
     }
 
     /// Adds a circuit whose name is free.
-    pub(super) fn insert(&mut self, breaker: CircuitBreaker, base: Option<Arc<BreakerConfig>>) {
+    pub(super) fn insert(
+        &mut self,
+        breaker: CircuitBreaker,
+        base: Option<Arc<BreakerConfig>>,
+        keyed: bool,
+    ) {
         self.last_serial += 1;
         let name = breaker.name().into();
         let slot = Some(Slot {
             breaker,
             base,
+            keyed,
             // Without the hand's mark: a key that comes once goes before one that comes again.
             marks: AtomicU8::new(SINCE_LOOK),
             serial: self.last_serial,
@@ -128,7 +132,7 @@ impl Table {
             *steps -= 1;
             let at = self.hand % self.slots.len();
             self.hand = at + 1;
-            if let Some(slot) = self.slots[at].as_mut().filter(|slot| slot.is_keyed())
+            if let Some(slot) = self.slots[at].as_mut().filter(|slot| slot.keyed)
                 && !slot.clear(SINCE_HAND)
             {
                 return Some(slot.candidate());
@@ -141,7 +145,7 @@ impl Table {
     pub(super) fn take_idle(&mut self) -> Vec<Candidate> {
         let keyed = self.slots.iter_mut().flatten();
         keyed
-            .filter(|slot| slot.is_keyed())
+            .filter(|slot| slot.keyed)
             .filter_map(|slot| (!slot.clear(SINCE_LOOK)).then(|| slot.candidate()))
             .collect()
     }
@@ -162,7 +166,7 @@ mod tests {
 
     fn put(table: &mut Table, name: &str) {
         let breaker = CircuitBreaker::builder(name).build().expect("a name");
-        table.insert(breaker, None);
+        table.insert(breaker, None, true);
     }
 
     fn candidate(table: &mut Table) -> Candidate {

@@ -57,6 +57,34 @@ fn a_key_has_one_circuit_made_from_the_template() {
     ));
 }
 
+#[test]
+fn keys_of_several_kinds_have_settings_of_their_own_and_one_bound() {
+    let (registry, _) = registry(2);
+    let patient = Arc::new(small().with_failure_threshold(7));
+    let host = |key: &str| registry.get_or_register_with(key, &patient);
+    assert_eq!(host("host/1").expect("room").snapshot().config, *patient);
+    assert_eq!(ask(&registry, "host/1").snapshot().config, *patient);
+    assert_eq!(ask(&registry, "tenant/1").snapshot().config, small());
+    let found = host("tenant/1").expect("there");
+    assert_eq!(found.snapshot().config, small(), "it keeps its own");
+    // Keyed ones as well: they go when room is needed, and when they are idle.
+    for key in ["host/2", "host/3", "host/4"] {
+        host(key).expect("room is made");
+    }
+    assert_eq!((registry.len(), registry.evicted()), (2, 3));
+    assert_eq!(registry.evict_idle() + registry.evict_idle(), 2);
+    // Until it is configured by name: then it is one that was registered.
+    host("host/5").expect("room");
+    registry.reconfigure("host/5", small()).expect("sensible");
+    assert_eq!(registry.evict_idle() + registry.evict_idle(), 0);
+    // The settings over them must make sense for each.
+    let nonsense = Arc::new(small().with_failure_threshold(0));
+    assert!(matches!(
+        registry.get_or_register_with("host/6", &nonsense),
+        Err(RegistryError::Config { name, .. }) if name == "host/6"
+    ));
+}
+
 /// resilience4j #650 and #703: a breaker for each key leaked memory and metric series.
 ///
 /// `FUSEBOX_KEYS` says how many keys, 1000000 for the whole of it.
