@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use fusebox::{Classify, NotPermitted, Outcome};
-use fusebox_limit::Full;
+use fusebox_limit::{Full, Throttled};
 use thiserror::Error;
 
 /// An attempt got no answer in its time.
@@ -61,6 +61,8 @@ pub enum Error<E> {
     NotPermitted(NotPermitted),
     /// As many calls as may run at once were under way; this one was not made.
     Full(Full),
+    /// The dependency turns most calls away; this one was not made.
+    Throttled(Throttled),
     /// The last attempt got no answer in its time.
     TimedOut(TimedOut),
     /// The work's deadline passed, before or during the call.
@@ -83,7 +85,7 @@ impl<E> Error<E> {
     /// Of a call that was repeated it speaks of the last attempt only.
     pub fn was_not_sent(&self) -> bool {
         match self {
-            Error::NotPermitted(_) | Error::Full(_) => true,
+            Error::NotPermitted(_) | Error::Full(_) | Error::Throttled(_) => true,
             Error::DeadlineExceeded(error) => !error.was_sent(),
             Error::TimedOut(_) | Error::Inner(_) => false,
         }
@@ -104,6 +106,7 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
         match self {
             Error::NotPermitted(_) => f.write_str("the call was not permitted"),
             Error::Full(_) => f.write_str("the call found no place among those under way"),
+            Error::Throttled(_) => f.write_str("the call was held back"),
             Error::TimedOut(_) => f.write_str("the call ran out of time"),
             Error::DeadlineExceeded(_) => f.write_str("the call did not end before its deadline"),
             Error::Inner(error) => error.fmt(f),
@@ -116,6 +119,7 @@ impl<E: StdError + 'static> StdError for Error<E> {
         match self {
             Error::NotPermitted(refusal) => Some(refusal),
             Error::Full(full) => Some(full),
+            Error::Throttled(throttled) => Some(throttled),
             Error::TimedOut(error) => Some(error),
             Error::DeadlineExceeded(error) => Some(error),
             Error::Inner(error) => error.source(),
@@ -129,6 +133,7 @@ impl<E: Classify> Classify for Error<E> {
         match self {
             Error::NotPermitted(error) => error.outcome(),
             Error::Full(error) => error.outcome(),
+            Error::Throttled(error) => error.outcome(),
             Error::TimedOut(error) => error.outcome(),
             Error::DeadlineExceeded(error) => error.outcome(),
             Error::Inner(error) => error.outcome(),
@@ -154,6 +159,12 @@ impl<E> From<NotPermitted> for Error<E> {
 impl<E> From<Full> for Error<E> {
     fn from(error: Full) -> Self {
         Error::Full(error)
+    }
+}
+
+impl<E> From<Throttled> for Error<E> {
+    fn from(error: Throttled) -> Self {
+        Error::Throttled(error)
     }
 }
 

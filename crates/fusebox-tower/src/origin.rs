@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 
 use fusebox::NotPermitted;
-use fusebox_limit::Full;
+use fusebox_limit::{Full, Throttled};
 use fusebox_resilient::{Reason, Rejected};
 use tower::BoxError;
 
@@ -17,6 +17,8 @@ pub enum Origin {
     NotPermitted,
     /// A limit, a bulkhead or a load shedder refused.
     Full,
+    /// A throttle held the call back.
+    Throttled,
     /// An attempt ran out of its time.
     TimedOut,
     /// The work's deadline passed.
@@ -29,7 +31,9 @@ impl Origin {
     /// True when a layer of ours said no, so that asking again at once would get the same answer.
     pub fn is_refusal(self) -> bool {
         match self {
-            Origin::NotPermitted | Origin::Full | Origin::DeadlineExceeded => true,
+            Origin::NotPermitted | Origin::Full | Origin::Throttled | Origin::DeadlineExceeded => {
+                true
+            }
             Origin::TimedOut | Origin::Inner => false,
         }
     }
@@ -49,6 +53,7 @@ impl<E> HasOrigin for Error<E> {
         match self {
             Error::NotPermitted(_) => Origin::NotPermitted,
             Error::Full(_) => Origin::Full,
+            Error::Throttled(_) => Origin::Throttled,
             Error::TimedOut(_) => Origin::TimedOut,
             Error::DeadlineExceeded(_) => Origin::DeadlineExceeded,
             Error::Inner(_) => Origin::Inner,
@@ -85,6 +90,8 @@ fn known(error: &(dyn StdError + 'static)) -> Option<Origin> {
         Some(Origin::NotPermitted)
     } else if error.is::<Full>() || error.is::<tower::load_shed::error::Overloaded>() {
         Some(Origin::Full)
+    } else if error.is::<Throttled>() {
+        Some(Origin::Throttled)
     } else if error.is::<TimedOut>() || error.is::<tower::timeout::error::Elapsed>() {
         Some(Origin::TimedOut)
     } else if error.is::<DeadlineExceeded>() {

@@ -1,24 +1,44 @@
 //! Which circuit a request belongs to: always the same, or one for each key.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::cell::Cell;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use fusebox::{BreakerConfig, CircuitBreaker, NotPermitted, Permit, Registry, RegistryError};
 
+thread_local! {
+    /// Room for one circuit's name, so that a call with a known key allocates nothing.
+    static NAME: Cell<String> = const { Cell::new(String::new()) };
+}
+
 /// The circuits behind a [`crate::BreakerLayer`].
 pub trait Circuits<Req> {
+    /// The circuit of `request`, to name it.
+    fn circuit(&self, request: &Req) -> CircuitBreaker;
+
+    /// The circuit of what belongs to no request, as a readiness that has failed.
+    fn unkeyed(&self) -> CircuitBreaker;
+
     /// Asks the circuit of `request` for leave to make the call.
     ///
     /// # Errors
     /// The circuit refuses.
-    fn try_acquire(&self, request: &Req) -> Result<Permit, NotPermitted>;
+    fn try_acquire(&self, request: &Req) -> Result<Permit, NotPermitted> {
+        self.circuit(request).try_acquire()
+    }
 }
 
 /// One circuit for all requests.
 impl<Req> Circuits<Req> for CircuitBreaker {
+    fn circuit(&self, _: &Req) -> CircuitBreaker {
+        self.clone()
+    }
+
+    fn unkeyed(&self) -> CircuitBreaker {
+        self.clone()
+    }
+
     fn try_acquire(&self, _: &Req) -> Result<Permit, NotPermitted> {
         CircuitBreaker::try_acquire(self)
     }
@@ -26,9 +46,11 @@ impl<Req> Circuits<Req> for CircuitBreaker {
 
 /// One circuit for each key, made when the key is first seen. Clones share their circuits.
 ///
-/// The circuits are registered as `name/key`. Their number is bounded, because each is a set of
-/// metric series and keys come with requests: all keys beyond the bound share the circuit
-/// `name/other`, so that no call goes unprotected.
+/// The circuits are keyed circuits of a registry, named `name/key`, and live by its rules: its
+/// capacity bounds them, the one that has been idle the longest goes when room is needed, an open
+/// one never does ([`Registry::get_or_register`]), and settings by pattern (`name/*`) hold for them.
+/// While the registry is full of circuits that must stay, new keys share the circuit `name/other`,
+/// so that no call goes unprotected. Keys that must not crowd others out get a registry of their own.
 pub struct Keyed<K> {
     key: Arc<K>,
     inner: Arc<Inner>,
@@ -37,16 +59,12 @@ pub struct Keyed<K> {
 struct Inner {
     registry: Registry,
     name: String,
-    config: BreakerConfig,
-    most: usize,
+    config: Arc<BreakerConfig>,
     other: CircuitBreaker,
-    known: RwLock<HashMap<String, CircuitBreaker>>,
-    /// A short cut past the lock that writers take; what decides is the length under that lock.
-    full: AtomicBool,
 }
 
 impl<K> Keyed<K> {
-    /// At most `most` circuits with keys of their own, named `name/key`, by `key` of the request.
+    /// Circuits of `registry` with these settings, named `name/key`, by `key` of the request.
     ///
     /// # Errors
     /// The settings make no sense, `registry` is full, or it has a circuit `name/other` already.
@@ -54,7 +72,6 @@ impl<K> Keyed<K> {
         registry: &Registry,
         name: impl Into<String>,
         config: BreakerConfig,
-        most: usize,
         key: K,
     ) -> Result<Self, RegistryError>
     where
@@ -67,55 +84,31 @@ impl<K> Keyed<K> {
             inner: Arc::new(Inner {
                 registry: registry.clone(),
                 name,
-                config,
-                most,
+                config: Arc::new(config),
                 other,
-                known: RwLock::default(),
-                full: AtomicBool::new(false),
             }),
         })
     }
 
-    /// The circuit of `key`, made if there is room for it.
-    pub fn circuit(&self, key: &str) -> CircuitBreaker {
+    /// The circuit of `key`, made if there is room for it. Ask again for each call: one that is kept
+    /// may be removed from the registry meanwhile, and is then seen by nobody.
+    pub fn circuit_of(&self, key: &str) -> CircuitBreaker {
         self.inner.circuit(key)
     }
 }
 
 impl Inner {
     fn circuit(&self, key: &str) -> CircuitBreaker {
-        // Nothing that can panic runs between two changes under the lock.
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(breaker) = known.get(key) {
-            return breaker.clone();
-        }
-        drop(known);
-        if self.full.load(Ordering::Relaxed) {
-            return self.other.clone();
-        }
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(breaker) = known.get(key) {
-            return breaker.clone();
-        }
-        if known.len() >= self.most {
-            self.full.store(true, Ordering::Relaxed);
-            return self.other.clone();
-        }
-        let name = format!("{}/{key}", self.name);
-        let made = match self.registry.register(name.as_str(), self.config.clone()) {
-            Ok(breaker) => Some(breaker),
-            // Another layer has made it; the same name is the same circuit.
-            Err(RegistryError::NameTaken { .. }) => self.registry.get(&name),
-            // The registry is full. The settings were accepted for `other`.
-            Err(_) => None,
-        };
-        match made {
-            Some(breaker) => {
-                known.insert(key.to_owned(), breaker.clone());
-                breaker
-            }
-            None => self.other.clone(),
-        }
+        // Taken, not borrowed: to make a circuit may run observers, which may come back here.
+        let mut name = NAME.take();
+        name.clear();
+        name.push_str(&self.name);
+        name.push('/');
+        name.push_str(key);
+        // The settings were accepted for `other`, so what is refused is refused for want of room.
+        let found = self.registry.get_or_register_with(&name, &self.config);
+        NAME.set(name);
+        found.unwrap_or_else(|_| self.other.clone())
     }
 }
 
@@ -123,8 +116,12 @@ impl<K, Req> Circuits<Req> for Keyed<K>
 where
     K: Fn(&Req) -> Cow<'_, str>,
 {
-    fn try_acquire(&self, request: &Req) -> Result<Permit, NotPermitted> {
-        self.circuit(&(self.key)(request)).try_acquire()
+    fn circuit(&self, request: &Req) -> CircuitBreaker {
+        self.inner.circuit(&(self.key)(request))
+    }
+
+    fn unkeyed(&self) -> CircuitBreaker {
+        self.inner.other.clone()
     }
 }
 
@@ -142,7 +139,6 @@ impl<K> fmt::Debug for Keyed<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keyed")
             .field("name", &self.inner.name)
-            .field("most", &self.inner.most)
             .finish_non_exhaustive()
     }
 }

@@ -6,6 +6,7 @@ use fusebox::NotPermitted;
 use tower::Service;
 
 use super::{Circuits, ResponseFuture};
+use crate::call::count as count_attempt;
 use crate::classify::ClassifyResult;
 
 /// A service behind a circuit breaker; see the [room's page](super).
@@ -50,6 +51,7 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         match self.circuits.try_acquire(&request) {
             Ok(permit) => {
+                count_attempt();
                 // A panic in here drops the permit, which gives a probe's slot back.
                 let future = self.inner.call(request);
                 ResponseFuture::called(future, permit, self.classify.clone())

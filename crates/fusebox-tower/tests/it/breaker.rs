@@ -1,10 +1,11 @@
 //! The breaker: what it hears, what it refuses, and whose circuit it asks.
 
 use std::borrow::Cow;
-use std::sync::{Arc, Barrier};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use fusebox::{Outcome, Registry, State};
+use fusebox::{CircuitSettings, Outcome, Overrides, Registry, State, VirtualClock};
 use fusebox_resilient::Verdict;
 use fusebox_tower::{BreakerLayer, ByError, Circuits, Error, Keyed, TokioClock, classify_fn};
 use tokio::time::advance;
@@ -115,10 +116,22 @@ fn by_host(host: &u32) -> Cow<'_, str> {
     format!("h{host}").into()
 }
 
+fn registry(capacity: usize) -> Registry {
+    Registry::builder("gateway")
+        .clock(Arc::new(TokioClock::new()))
+        .capacity(capacity)
+        .build()
+        .unwrap()
+}
+
+fn names(registry: &Registry) -> Vec<String> {
+    registry.states().into_keys().collect()
+}
+
 #[tokio::test(start_paused = true)]
-async fn each_key_has_its_circuit_and_the_rest_share_one() {
-    let registry = Registry::with_clock("gateway", Arc::new(TokioClock::new()));
-    let keyed = Keyed::new(&registry, "host", config(), 2, by_host).unwrap();
+async fn each_key_has_its_circuit_within_the_registrys_bound() {
+    let registry = registry(3);
+    let keyed = Keyed::new(&registry, "host", config(), by_host).unwrap();
     let probe = Probe::answering([DOWN, DOWN, DOWN]);
     let layer = BreakerLayer::new(keyed.clone(), ByError);
     let (mut one, mut other) = (layer.layer(probe.clone()), layer.layer(probe.clone()));
@@ -138,26 +151,61 @@ async fn each_key_has_its_circuit_and_the_rest_share_one() {
     for host in 3..1_000 {
         assert_eq!(one.ready().await.unwrap().call(host).await, Ok(host));
     }
-    let names: Vec<String> = registry
-        .breakers()
-        .iter()
-        .map(|breaker| breaker.name().to_owned())
-        .collect();
     assert_eq!(
-        names,
-        ["host/h1", "host/h2", "host/other"],
-        "bounded, whatever comes"
+        names(&registry),
+        ["host/h1", "host/h999", "host/other"],
+        "the idle one went, the open one stays"
     );
-    assert_eq!(keyed.circuit("h999").name(), "host/other");
-    assert_eq!(keyed.circuit("other").snapshot().counts.success, 997);
+    assert_eq!(keyed.circuit_of("h1").state(), State::Open);
+    assert_eq!(
+        keyed.circuit_of("other").snapshot().counts.success,
+        0,
+        "there was room for each"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_all_circuits_must_stay_new_keys_share_one() {
+    let registry = registry(2);
+    let keyed = Keyed::new(&registry, "host", config(), by_host).unwrap();
+    let probe = Probe::answering([DOWN, DOWN, DOWN]);
+    let mut service = BreakerLayer::new(keyed.clone(), ByError).layer(probe);
+    for _ in 0..3 {
+        assert!(service.ready().await.unwrap().call(1).await.is_err());
+    }
+    for host in 2..12 {
+        assert_eq!(service.ready().await.unwrap().call(host).await, Ok(host));
+    }
+    assert_eq!(names(&registry), ["host/h1", "host/other"]);
+    assert_eq!(keyed.circuit_of("h9").name(), "host/other");
+    assert_eq!(keyed.circuit_of("other").snapshot().counts.success, 10);
+    keyed.circuit_of("h1").reset();
+    // The registry does not search again at once.
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(keyed.circuit_of("h9").name(), "host/h9");
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_are_judged_by_their_own_settings_and_the_registrys_patterns() {
+    let registry = registry(10);
+    let keyed = Keyed::new(&registry, "host", config(), by_host).unwrap();
+    assert_eq!(keyed.circuit_of("h1").snapshot().config, config());
+    let mut stricter = Overrides::new();
+    stricter.failure_threshold = Some(1);
+    let settings = CircuitSettings::new().with_circuits("host/*", stricter);
+    registry.apply_settings(settings.unwrap()).unwrap();
+    for key in ["h1", "h2", "other"] {
+        let config = keyed.circuit_of(key).snapshot().config;
+        assert_eq!(config.failure_threshold, 1, "{key}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_second_set_of_keys_is_a_name_clash_but_a_key_in_use_is_shared() {
     let registry = Registry::new("gateway");
     let own = registry.register("host/h1", config()).unwrap();
-    let keyed = Keyed::new(&registry, "host", config(), 2, by_host).unwrap();
-    assert!(Keyed::new(&registry, "host", config(), 2, by_host).is_err());
+    let keyed = Keyed::new(&registry, "host", config(), by_host).unwrap();
+    assert!(Keyed::new(&registry, "host", config(), by_host).is_err());
     let permit = Circuits::try_acquire(&keyed, &1).unwrap();
     assert_eq!(own.snapshot().in_flight, 1);
     permit.success();
@@ -167,7 +215,7 @@ async fn a_second_set_of_keys_is_a_name_clash_but_a_key_in_use_is_shared() {
 #[test]
 fn threads_that_see_a_key_first_agree_on_its_circuit() {
     let registry = Registry::new("gateway");
-    let keyed = Keyed::new(&registry, "host", config(), 50, by_host).unwrap();
+    let keyed = Keyed::new(&registry, "host", config(), by_host).unwrap();
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -177,7 +225,7 @@ fn threads_that_see_a_key_first_agree_on_its_circuit() {
             });
         }
     });
-    assert_eq!(registry.len(), 51);
+    assert_eq!(registry.len(), 101);
     let successes: u64 = registry.snapshots().iter().map(|s| s.counts.success).sum();
     assert_eq!(successes, 400);
     assert!(
@@ -188,21 +236,30 @@ fn threads_that_see_a_key_first_agree_on_its_circuit() {
     );
 }
 
+/// To make room may deliver events of the circuit that goes, and their observer may ask for a key.
 #[test]
-fn the_bound_holds_when_new_keys_come_at_the_same_moment() {
-    for _ in 0..300 {
-        let registry = Registry::new("gateway");
-        let keyed = Keyed::new(&registry, "host", config(), 1, by_host).unwrap();
-        let start = Barrier::new(4);
-        std::thread::scope(|scope| {
-            for host in 0..4_u32 {
-                let (keyed, start) = (&keyed, &start);
-                scope.spawn(move || {
-                    start.wait();
-                    keyed.try_acquire(&host).unwrap().success();
-                });
-            }
-        });
-        assert_eq!(registry.len(), 2, "one key and the rest");
+fn an_observer_may_ask_for_a_circuit_while_one_is_made() {
+    let clock = VirtualClock::new();
+    let registry = Registry::builder("gateway")
+        .clock(Arc::new(clock.clone()))
+        .capacity(3)
+        .build()
+        .unwrap();
+    let keyed = Keyed::new(&registry, "host", config(), by_host).unwrap();
+    let asked = Arc::new(AtomicU32::new(0));
+    let sick = keyed.circuit_of("h1");
+    for _ in 0..3 {
+        sick.try_acquire().unwrap().failure();
     }
+    let (counter, again) = (Arc::clone(&asked), keyed.clone());
+    registry.on_event(move |_| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        assert_eq!(again.circuit_of("h1").name(), "host/h1");
+    });
+    keyed.circuit_of("h2");
+    // The break is over, so looking at the circuit makes its change visible.
+    clock.advance(Duration::from_secs(10));
+    assert_eq!(keyed.circuit_of("h3").name(), "host/h3");
+    assert!(asked.load(Ordering::SeqCst) > 0, "the observer was called");
+    assert_eq!(names(&registry), ["host/h1", "host/h3", "host/other"]);
 }

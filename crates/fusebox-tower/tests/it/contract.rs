@@ -7,11 +7,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use fusebox::Registry;
-use fusebox_limit::{AdaptiveConfig, Limit};
+use fusebox_limit::{AdaptiveConfig, Limit, Sample, Throttle, ThrottleConfig};
 use fusebox_resilient::RetryBudget;
+use fusebox_tower::limit::load_fn;
 use fusebox_tower::{
-    Always, AttemptTimeoutLayer, BreakerLayer, ByError, DeadlineLayer, Error, HedgeLayer, Keyed,
-    LimitLayer, RetryLayer, RetryPolicy, TokioClock,
+    Always, AttemptTimeoutLayer, BreakerLayer, ByError, CallFailed, CallLayer, DeadlineLayer,
+    Error, HedgeLayer, Keyed, LimitLayer, RetryLayer, RetryPolicy, ThrottleLayer, TokioClock,
 };
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
@@ -60,7 +61,7 @@ fn one_circuit() -> Case<impl Tested> {
 
 fn keyed_circuits() -> Case<impl Tested> {
     let registry = Registry::with_clock("contract", Arc::new(TokioClock::new()));
-    let keyed = Keyed::new(&registry, "keyed", config(), 9, |request: &u32| {
+    let keyed = Keyed::new(&registry, "keyed", config(), |request: &u32| {
         request.to_string().into()
     });
     let layer = BreakerLayer::new(keyed.unwrap(), ByError);
@@ -78,6 +79,35 @@ fn adaptive() -> Case<impl Tested> {
     let clock = Arc::new(TokioClock::new());
     let limit = Limit::adaptive(AdaptiveConfig::new(), clock).unwrap();
     case(LimitLayer::new(limit.clone()), of_limit(&limit))
+}
+
+fn throttle() -> Case<impl Tested> {
+    // The widest window: what the checks let pass by stays counted.
+    let config = ThrottleConfig::new().with_window(LONG);
+    let throttle = Throttle::new(config.with_most_refused(0.0), Arc::new(TokioClock::new()));
+    let throttle = throttle.unwrap();
+    let layer = ThrottleLayer::learning_by(
+        throttle.clone(),
+        load_fn(|result: Result<&u32, &TestError>| match result {
+            Ok(_) => Sample::Success,
+            Err(_) => Sample::Ignored,
+        }),
+    );
+    // Accepted calls are counted for good; what is counted beyond them is held.
+    case(layer, move || {
+        let now = throttle.snapshot();
+        now.requests - now.accepts
+    })
+}
+
+fn call() -> Case<impl Tested> {
+    let breaker = breaker();
+    let layer = ServiceBuilder::new()
+        .map_err(CallFailed::into_inner)
+        .layer(CallLayer::new(breaker.clone(), "probe.call", ByError))
+        .layer(BreakerLayer::new(breaker.clone(), ByError))
+        .into_inner();
+    case(layer, move || breaker.snapshot().in_flight)
 }
 
 fn attempt_timeout() -> Case<impl Tested> {
@@ -103,6 +133,7 @@ fn everything() -> Case<impl Tested> {
     let breaker = breaker();
     let limit = Limit::bulkhead(10, 2).unwrap();
     let budget = RetryBudget::new(100, 1.0);
+    let throttle = Throttle::new(ThrottleConfig::new(), Arc::new(TokioClock::new())).unwrap();
     let layer = ServiceBuilder::new()
         .layer(DeadlineLayer::new(LONG))
         .layer(HedgeLayer::new(
@@ -112,6 +143,7 @@ fn everything() -> Case<impl Tested> {
             Always,
         ))
         .layer(RetryLayer::new(RetryPolicy::new(budget), ByError, Always))
+        .layer(ThrottleLayer::new(throttle))
         .layer(BreakerLayer::new(breaker.clone(), ByError))
         .layer(LimitLayer::new(limit.clone()))
         .layer(AttemptTimeoutLayer::new(LONG))
@@ -260,6 +292,8 @@ contracts!(
     keyed_circuits,
     bulkhead,
     adaptive,
+    throttle,
+    call,
     attempt_timeout,
     deadline,
     retry,

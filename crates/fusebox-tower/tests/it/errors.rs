@@ -4,8 +4,8 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fusebox::{Classify, NotPermitted, Outcome, State};
-use fusebox_limit::{Full, Limit};
+use fusebox::{Classify, NotPermitted, Outcome, State, VirtualClock};
+use fusebox_limit::{Full, Limit, Throttle, ThrottleConfig, Throttled};
 use fusebox_resilient::{RetryBudget, Verdict};
 use fusebox_tower::{
     Always, BreakerLayer, ByChain, ByError, ClassifyResult, DeadlineLayer, Error, HasOrigin,
@@ -55,7 +55,7 @@ async fn the_layers_work_on_boxed_errors() {
     assert!(error.downcast_ref::<Full>().is_some(), "{error}");
 }
 
-fn refusals() -> [(TestError, Origin, Outcome); 4] {
+fn refusals() -> [(TestError, Origin, Outcome); 5] {
     let refusal = NotPermitted::new("a", "b", State::Open, Some(Duration::from_secs(9)));
     let full = Limit::bulkhead(1, 0).unwrap();
     let _place = full.try_enter().unwrap();
@@ -72,7 +72,14 @@ fn refusals() -> [(TestError, Origin, Outcome); 4] {
             Origin::Inner,
             Outcome::Neutral,
         ),
+        (throttled().into(), Origin::Throttled, Outcome::Neutral),
     ]
+}
+
+fn throttled() -> Throttled {
+    let throttle = Throttle::new(ThrottleConfig::new(), Arc::new(VirtualClock::new())).unwrap();
+    throttle.try_begin(0.0).unwrap().overloaded();
+    throttle.try_begin(0.0).unwrap_err()
 }
 
 #[test]
@@ -106,7 +113,7 @@ fn the_rest_of_a_break_is_no_wish_of_the_dependency() {
 
 #[test]
 fn a_message_says_what_failed_and_its_source_says_why() {
-    let [(refusal, ..), (full, ..), (down, ..), _] = refusals();
+    let [(refusal, ..), (full, ..), (down, ..), _, (throttled, ..)] = refusals();
     let chain = |error: &TestError| {
         let source = error.source().map(ToString::to_string);
         (error.to_string(), source.unwrap_or_default())
@@ -125,6 +132,14 @@ fn a_message_says_what_failed_and_its_source_says_why() {
             "all 1 places for calls are taken, and 0 calls wait for one".to_owned()
         )
     );
+    assert_eq!(
+        chain(&throttled),
+        (
+            "the call was held back".to_owned(),
+            "the dependency turns most calls away, and this one was not made".to_owned()
+        )
+    );
+    assert!(throttled.was_not_sent() && throttled.origin().is_refusal());
     assert_eq!(chain(&down), ("down".to_owned(), String::new()));
     assert_eq!(down.into_inner(), Some(Trouble::Down));
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 mod breaker;
+mod call;
 mod contract;
 mod deadline;
 mod errors;
@@ -11,3 +12,4 @@ mod limit;
 mod order;
 mod probe;
 mod retry;
+mod throttle;
