@@ -63,6 +63,7 @@ impl Backoff {
 }
 
 /// `value` brought into 0..=1; NaN becomes 0.
+#[expect(clippy::manual_clamp, reason = "`clamp` leaves NaN as it is")]
 pub(crate) fn unit(value: f64) -> f64 {
     value.max(0.0).min(1.0)
 }
