@@ -23,12 +23,46 @@
 //! Each call is a span `protected_call` with the fields of [`fusebox_resilient`]'s, and each error
 //! carries the [context](HttpError::context) of its call.
 //!
-//! ```no_run
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let breaker = fusebox::CircuitBreaker::builder("content_client").build()?;
-//! let content = fusebox_http::HttpClient::builder("http://127.0.0.1:8001", breaker).build()?;
-//! let text = content.get("/v1/content/7f").send().await?.error_for_status()?.text()?;
-//! # drop(text); Ok(())
+//! ```
+//! use axum::Router;
+//! use axum::extract::Path;
+//! use axum::http::StatusCode;
+//! use axum::routing::get;
+//! use fusebox::{BreakerConfig, Registry, State};
+//! use fusebox_http::{HttpClient, HttpErrorKind};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! # let url = format!("http://{}", listener.local_addr()?);
+//! // The dependency: it knows one text, not another, and is down for the rest.
+//! let content = Router::new().route("/v1/content/{id}", get(async |Path(id): Path<u32>| match id {
+//!     7 => Ok("text"),
+//!     8 => Err(StatusCode::NOT_FOUND),
+//!     _ => Err(StatusCode::INTERNAL_SERVER_ERROR),
+//! }));
+//! # tokio::spawn(async move { axum::serve(listener, content).await });
+//!
+//! let circuits = Registry::new("spellchecker");
+//! let circuit = circuits.register("content", BreakerConfig::default().with_failure_threshold(3))?;
+//! let content = HttpClient::builder(&url, circuit.clone()).build()?;
+//!
+//! let response = content.get("/v1/content/7").send().await?;
+//! assert_eq!(response.text()?, "text");
+//!
+//! // A mistake of the caller says nothing about the dependency.
+//! let missing = content.get("/v1/content/8").send().await?.error_for_status().unwrap_err();
+//! assert!(matches!(missing.kind(), HttpErrorKind::Status { status: StatusCode::NOT_FOUND, .. }));
+//! assert_eq!(circuit.snapshot().counts.neutral, 1);
+//!
+//! for _ in 0..3 {
+//!     assert!(content.get("/v1/content/9").send().await?.error_for_status().is_err());
+//! }
+//! assert_eq!(circuit.state(), State::Open);
+//! let refused = content.get("/v1/content/7").send().await.unwrap_err();
+//! assert!(refused.retry_after().is_some(), "for the caller's own 503");
+//! assert_eq!(refused.context().map(|call| call.service()), Some("spellchecker"));
+//! # Ok(())
 //! # }
 //! ```
 

@@ -14,6 +14,50 @@
 //!             settle, or bury with a reason          nothing leaves the backlog otherwise
 //! ```
 //!
+//! ```
+//! use std::sync::Arc;
+//! use fusebox::CircuitBreaker;
+//! use fusebox_journal::{Journal, JournalConfig};
+//! use fusebox_kafka::mock::EmbeddedBroker;
+//! use fusebox_kafka::{
+//!     EventBus, KafkaProducerConfig, PublisherConfig, RdKafkaBroker, Record, ResilientPublisher,
+//! };
+//! use tokio_util::sync::CancellationToken;
+//! use uuid::Uuid;
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let directory = directory.path();
+//! let kafka = EmbeddedBroker::start(&[("orders", 3)])?; // in production: your cluster
+//! let producer = RdKafkaBroker::new(KafkaProducerConfig::new(kafka.bootstrap_servers(), "shop"))?;
+//! let circuit = CircuitBreaker::builder("shop.kafka_producer").build()?;
+//! let journal = Journal::open(directory, JournalConfig::default())?;
+//! let (publisher, worker) =
+//!     ResilientPublisher::journal_first(journal, Arc::new(producer), circuit, PublisherConfig::default());
+//! let stop = CancellationToken::new();
+//! let working = tokio::spawn(worker.run(stop.clone()));
+//!
+//! kafka.outage()?; // Kafka is gone, and nobody who publishes notices
+//! let event = Record {
+//!     event_id: Uuid::from_u128(7), // the same on every try: consumers know a repetition by it
+//!     topic: "orders".into(),
+//!     key: Some("customer-1".into()), // what has one key stays in order
+//!     payload: "ordered".into(),
+//!     headers: Vec::new(),
+//! };
+//! let accepted = publisher.publish(event).await?; // synced to disk: whatever happens now, it will be sent
+//!
+//! kafka.heal()?;
+//! let delivered = accepted.acknowledged().await?; // who wants to know waits for Kafka's answer
+//! assert_eq!(delivered.offset, 0);
+//!
+//! stop.cancel(); // what Kafka does not get now goes out after the next start
+//! working.await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! - [`EventBus`] is what a service publishes to; [`ResilientPublisher`] is the one that keeps events
 //!   in a journal on disk, an outbox table another.
 //! - [`Backlog`] is what makes an event safe.
