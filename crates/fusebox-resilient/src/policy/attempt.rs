@@ -24,21 +24,41 @@ impl Admitted {
             .record_with_hint(verdict.outcome(), verdict.retry_after());
     }
 
-    pub(crate) fn success(self) {
+    fn success(self) {
         self.permit.success();
     }
 }
 
+/// What becomes of the leave when its attempt has gone well.
+pub(crate) trait Keep {
+    fn keep(admitted: Admitted) -> Self;
+}
+
+/// A call has ended, and its circuit hears of it at once: the leave need not be handed through all
+/// the futures around it.
+impl Keep for () {
+    fn keep(admitted: Admitted) {
+        admitted.success();
+    }
+}
+
+/// A stream goes on.
+impl Keep for Admitted {
+    fn keep(admitted: Admitted) -> Self {
+        admitted
+    }
+}
+
 /// What an attempt gave.
-pub(crate) struct Attempt<R> {
+pub(crate) struct Attempt<R, K> {
     pub(crate) result: R,
-    pub(crate) end: End,
+    pub(crate) end: End<K>,
 }
 
 /// How an attempt ended.
-pub(crate) enum End {
-    /// Well; not yet settled, because a stream goes on.
-    Success(Admitted),
+pub(crate) enum End<K> {
+    /// Well.
+    Success(K),
     /// With an error of the call's own; settled.
     Failed(Verdict),
     /// Without an answer in its time; settled.
@@ -49,7 +69,7 @@ pub(crate) enum End {
     Late,
 }
 
-impl End {
+impl<K> End<K> {
     /// What the end means for another attempt; `None` when there is none to think of.
     pub(crate) fn verdict(&self) -> Option<Verdict> {
         match self {
@@ -63,9 +83,14 @@ impl End {
 impl<A: Deref<Target = Active>> Run<A> {
     /// # Cancel safety
     /// Dropping the future drops the call; the permit is given back as neutral.
-    pub(crate) async fn attempt<R, Fut, J>(&self, judge: J, f: impl FnOnce() -> Fut) -> Attempt<R>
+    pub(crate) async fn attempt<R, K, Fut, J>(
+        &self,
+        judge: J,
+        f: impl FnOnce() -> Fut,
+    ) -> Attempt<R, K>
     where
         R: Fallible,
+        K: Keep,
         Fut: Future<Output = R>,
         J: Judging<R::Error>,
     {
@@ -89,7 +114,7 @@ impl<A: Deref<Target = Active>> Run<A> {
     }
 
     /// An attempt of a plain function, which nothing can cut off.
-    pub(crate) fn attempt_sync<R, J>(&self, judge: J, f: impl FnOnce() -> R) -> Attempt<R>
+    pub(crate) fn attempt_sync<R, J>(&self, judge: J, f: impl FnOnce() -> R) -> Attempt<R, ()>
     where
         R: Fallible,
         J: Judging<R::Error>,
@@ -107,15 +132,14 @@ impl<A: Deref<Target = Active>> Run<A> {
 
     /// Ends a call whose result is no stream.
     #[inline]
-    pub(crate) fn conclude<R, J>(&self, judge: J, attempt: Attempt<R>) -> R
+    pub(crate) fn conclude<R, J>(&self, judge: J, attempt: Attempt<R, ()>) -> R
     where
         R: Fallible,
         J: Judging<R::Error>,
     {
         let Attempt { mut result, end } = attempt;
         match end {
-            End::Success(admitted) => {
-                admitted.success();
+            End::Success(()) => {
                 self.active().deposit();
                 self.finish(CallResult::Success);
             }
@@ -126,7 +150,7 @@ impl<A: Deref<Target = Active>> Run<A> {
 
     /// Ends a call that has gone wrong: its error gets its context, its span its result.
     #[cold]
-    pub(crate) fn conclude_error<R, J>(&self, judge: J, result: &mut R, end: &End)
+    pub(crate) fn conclude_error<R, J, K>(&self, judge: J, result: &mut R, end: &End<K>)
     where
         R: Fallible,
         J: Judging<R::Error>,
@@ -169,7 +193,7 @@ impl<A: Deref<Target = Active>> Run<A> {
     }
 
     #[cold]
-    fn out_of_time<R: Fallible>(&self, kind: &LimitKind, admitted: Admitted) -> Attempt<R> {
+    fn out_of_time<R: Fallible, K>(&self, kind: &LimitKind, admitted: Admitted) -> Attempt<R, K> {
         match kind {
             LimitKind::Attempt(after) => {
                 admitted.settle(Verdict::failure());
@@ -186,7 +210,7 @@ impl<A: Deref<Target = Active>> Run<A> {
     }
 }
 
-impl<R> Attempt<R> {
+impl<R, K> Attempt<R, K> {
     fn refused(result: R) -> Self {
         Self {
             result,
@@ -196,13 +220,13 @@ impl<R> Attempt<R> {
 }
 
 #[inline]
-fn judged<R: Fallible, J: Judging<R::Error>>(
+fn judged<R: Fallible, K: Keep, J: Judging<R::Error>>(
     judge: J,
     mut result: R,
     admitted: Admitted,
-) -> Attempt<R> {
+) -> Attempt<R, K> {
     let end = match result.error() {
-        None => End::Success(admitted),
+        None => End::Success(K::keep(admitted)),
         Some(error) => {
             let verdict = judge.verdict(error);
             admitted.settle(verdict);

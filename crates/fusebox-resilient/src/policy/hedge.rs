@@ -5,7 +5,6 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use tokio::time::timeout;
-use tracing::Instrument;
 
 use super::attempt::{Attempt, End};
 use super::{Active, Judging, Run};
@@ -36,16 +35,16 @@ impl Active {
             better(first, second).await
         };
         let race = pin!(race);
-        let attempt = race.instrument(run.span().clone()).await;
+        let attempt = run.in_span(race).await;
         run.conclude(judge, attempt)
     }
 }
 
 /// The first final answer of the two; when one only fails, that of the other.
 async fn better<R>(
-    mut first: Pin<&mut impl Future<Output = Attempt<R>>>,
-    mut second: Pin<&mut impl Future<Output = Attempt<R>>>,
-) -> Attempt<R> {
+    mut first: Pin<&mut impl Future<Output = Attempt<R, ()>>>,
+    mut second: Pin<&mut impl Future<Output = Attempt<R, ()>>>,
+) -> Attempt<R, ()> {
     let (mut first_lost, mut second_lost) = (false, false);
     poll_fn(|cx| {
         if !first_lost && let Poll::Ready(attempt) = first.as_mut().poll(cx) {
@@ -66,9 +65,9 @@ async fn better<R>(
 }
 
 /// Nothing better can be hoped for from the other copy.
-fn is_final(end: &End) -> bool {
+fn is_final(end: &End<()>) -> bool {
     match end {
-        End::Success(_) | End::Late => true,
+        End::Success(()) | End::Late => true,
         End::Failed(verdict) => !verdict.may_retry(),
         End::TimedOut | End::Refused => false,
     }

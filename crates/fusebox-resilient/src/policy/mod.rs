@@ -14,6 +14,7 @@ use fusebox::{CircuitBreaker, Classify};
 use futures_core::Stream;
 
 pub(crate) use attempt::Admitted;
+use repeat::{many, once};
 pub(crate) use run::Run;
 
 pub(crate) use crate::span::CallResult;
@@ -135,11 +136,8 @@ impl Policy {
     where
         Fut: Future<Output = Result<T, E>>,
     {
-        let Some(active) = &self.active else {
-            return f().await.map_err(CallError::inner);
-        };
         let call = || async move { f().await.map_err(CallError::inner) };
-        active.once(InnerJudge(judge), call).await
+        once(self.active.as_deref(), InnerJudge(judge), call).await
     }
 
     /// Makes as many attempts as the policy allows and pays for. `f` must be safe to repeat.
@@ -172,14 +170,11 @@ impl Policy {
     where
         Fut: Future<Output = Result<T, E>>,
     {
-        let Some(active) = &self.active else {
-            return f().await.map_err(CallError::inner);
-        };
         let call = || {
             let call = f();
             async move { call.await.map_err(CallError::inner) }
         };
-        active.many(InnerJudge(judge), call).await
+        many(self.active.as_deref(), InnerJudge(judge), call).await
     }
 
     /// Makes one attempt of a plain function: circuit and bulkhead, but no timeout.
@@ -200,29 +195,31 @@ impl Policy {
     /// One attempt of a method; for generated code.
     #[doc(hidden)]
     #[inline]
-    pub async fn run_once<R, Fut>(&self, judge: Judge<R::Error>, f: impl FnOnce() -> Fut) -> R
+    pub fn run_once<R, Fut>(
+        &self,
+        judge: Judge<R::Error>,
+        f: impl FnOnce() -> Fut,
+    ) -> impl Future<Output = R>
     where
         R: Fallible,
         Fut: Future<Output = R>,
     {
-        match &self.active {
-            None => f().await,
-            Some(active) => active.once(judge, f).await,
-        }
+        once(self.active.as_deref(), judge, f)
     }
 
     /// A method that may be repeated; for generated code.
     #[doc(hidden)]
     #[inline]
-    pub async fn run_many<R, Fut>(&self, judge: Judge<R::Error>, f: impl Fn() -> Fut) -> R
+    pub fn run_many<R, Fut>(
+        &self,
+        judge: Judge<R::Error>,
+        f: impl Fn() -> Fut,
+    ) -> impl Future<Output = R>
     where
         R: Fallible,
         Fut: Future<Output = R>,
     {
-        match &self.active {
-            None => f().await,
-            Some(active) => active.many(judge, f).await,
-        }
+        many(self.active.as_deref(), judge, f)
     }
 
     /// A method that may be under way twice; for generated code.

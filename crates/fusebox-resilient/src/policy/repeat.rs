@@ -6,40 +6,49 @@ use std::sync::Arc;
 
 use futures_core::Stream;
 use tokio::time::sleep;
-use tracing::Instrument;
 
-use super::attempt::{Attempt, End};
+use super::attempt::{Admitted, Attempt, End, Keep};
 use super::{Active, Judging, Run};
 use crate::error::Rejected;
 use crate::stream::{GuardedStream, ItemGuard};
 use crate::verdict::{Fallible, Judge};
 
+/// One attempt; without a policy, the call alone.
+///
+/// One function for both and for all callers: each future around a call is moved once more before it
+/// is first polled.
+pub(super) async fn once<R, Fut, J>(active: Option<&Active>, judge: J, f: impl FnOnce() -> Fut) -> R
+where
+    R: Fallible,
+    Fut: Future<Output = R>,
+    J: Judging<R::Error>,
+{
+    let Some(active) = active else {
+        return f().await;
+    };
+    let run = Run::begin(active);
+    let attempt = pin!(run.attempt(judge, f));
+    let attempt = run.in_span(attempt).await;
+    run.conclude(judge, attempt)
+}
+
+/// One attempt or several; without a policy, the call alone.
+pub(super) async fn many<R, Fut, J>(active: Option<&Active>, judge: J, f: impl Fn() -> Fut) -> R
+where
+    R: Fallible,
+    Fut: Future<Output = R>,
+    J: Judging<R::Error>,
+{
+    let Some(active) = active else {
+        return f().await;
+    };
+    let run = Run::begin(active);
+    let attempt = pin!(run.attempts(judge, &f));
+    let attempt = run.in_span(attempt).await;
+    run.conclude(judge, attempt)
+}
+
 impl Active {
-    pub(crate) async fn once<R, Fut, J>(&self, judge: J, f: impl FnOnce() -> Fut) -> R
-    where
-        R: Fallible,
-        Fut: Future<Output = R>,
-        J: Judging<R::Error>,
-    {
-        let run = Run::begin(self);
-        // Pinned first: the span's adapter then moves a pointer and not the whole future.
-        let attempt = pin!(run.attempt(judge, f));
-        let attempt = attempt.instrument(run.span().clone()).await;
-        run.conclude(judge, attempt)
-    }
-
-    pub(crate) async fn many<R, Fut, J>(&self, judge: J, f: impl Fn() -> Fut) -> R
-    where
-        R: Fallible,
-        Fut: Future<Output = R>,
-        J: Judging<R::Error>,
-    {
-        let run = Run::begin(self);
-        let attempt = pin!(run.attempts(judge, &f));
-        let attempt = attempt.instrument(run.span().clone()).await;
-        run.conclude(judge, attempt)
-    }
-
     pub(crate) fn once_sync<R, J>(&self, judge: J, f: impl FnOnce() -> R) -> R
     where
         R: Fallible,
@@ -63,7 +72,10 @@ impl Active {
         Fut: Future<Output = Result<S, E>>,
     {
         let run = Run::begin(Arc::clone(self));
-        let attempt = run.attempt(judge, f).instrument(run.span().clone()).await;
+        let attempt = {
+            let attempt = pin!(run.attempt(judge, f));
+            run.in_span(attempt).await
+        };
         opened(run, judge, items, attempt)
     }
 
@@ -80,16 +92,24 @@ impl Active {
         Fut: Future<Output = Result<S, E>>,
     {
         let run = Run::begin(Arc::clone(self));
-        let attempt = run.attempts(judge, &f).instrument(run.span().clone()).await;
+        let attempt = {
+            let attempt = pin!(run.attempts(judge, &f));
+            run.in_span(attempt).await
+        };
         opened(run, judge, items, attempt)
     }
 }
 
 impl<A: Deref<Target = Active>> Run<A> {
     /// Attempts until one goes well, or the next would make no sense or cannot be paid for.
-    pub(crate) async fn attempts<R, Fut, J>(&self, judge: J, f: &impl Fn() -> Fut) -> Attempt<R>
+    pub(crate) async fn attempts<R, K, Fut, J>(
+        &self,
+        judge: J,
+        f: &impl Fn() -> Fut,
+    ) -> Attempt<R, K>
     where
         R: Fallible,
+        K: Keep,
         Fut: Future<Output = R>,
         J: Judging<R::Error>,
     {
@@ -115,7 +135,7 @@ fn opened<S, E>(
     run: Run<Arc<Active>>,
     judge: Judge<E>,
     items: ItemGuard<S::Item>,
-    attempt: Attempt<Result<S, E>>,
+    attempt: Attempt<Result<S, E>, Admitted>,
 ) -> Result<GuardedStream<S>, E>
 where
     S: Stream,

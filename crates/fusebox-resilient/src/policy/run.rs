@@ -1,6 +1,8 @@
 //! One protected call from beginning to end: its span, its deadline, the count of its attempts.
 
+use std::future::poll_fn;
 use std::ops::Deref;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -70,6 +72,18 @@ impl<A: Deref<Target = Active>> Run<A> {
 
     pub(crate) fn span(&self) -> &Span {
         &self.span
+    }
+
+    /// Polls a part of the call inside its span. By reference and around a pinned future: neither the
+    /// span is counted nor the future moved.
+    pub(crate) fn in_span<F: Future>(
+        &self,
+        mut part: Pin<&mut F>,
+    ) -> impl Future<Output = F::Output> {
+        poll_fn(move |cx| {
+            let _entered = self.span.enter();
+            part.as_mut().poll(cx)
+        })
     }
 
     /// The deadline of the work around the call; an open stream knows no other.
