@@ -567,6 +567,16 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_of_ones_own_equals_its_handles_and_no_other() {
+        let rule = CustomRule::new(|_| true);
+        let config = BreakerConfig::new().with_custom_rule(rule.clone());
+        assert_eq!(config, config.clone());
+        assert_eq!(Some(rule), config.custom_rule);
+        let other = BreakerConfig::new().with_custom_rule(CustomRule::new(|_| true));
+        assert_ne!(config, other);
+    }
+
+    #[test]
     fn nonsense_is_refused_with_its_name() {
         let ok = BreakerConfig::new;
         assert_eq!(
