@@ -20,7 +20,7 @@ use tracing::{Instrument as _, error, info, info_span, warn};
 use crate::{
     admin::{self, ClaimError, Desk, OwnListener, SocketPath},
     circuits::FileMetrics,
-    consumer::{self, ConsumerOptions, EventHandler, chain},
+    consumer::{self, ConsumerOptions, EventHandler, ForgetMetrics, chain},
     http::{CuttableListener, Health, standard_routes, with_middleware},
     metrics::{Metrics, PublishWatch},
     providers::{self, WiringError},
@@ -296,7 +296,7 @@ impl ServiceCore {
         );
     }
 
-    /// Consumes `topics` with `handler`.
+    /// Consumes `topics` with `handler`, and forgets applied events in time. To be called once.
     ///
     /// # Panics
     /// When the service is one without Kafka ([`ServiceId::uses_kafka`]).
@@ -318,9 +318,15 @@ impl ServiceCore {
             )
         };
         let (store, metrics) = (self.store.clone(), self.metrics.consumer().clone());
+        let retention = kafka.inbox_retention;
         let stop = self.shutdown.clone();
         self.spawn("consumer", || {
             consumer::run(options, store, handler, metrics, stop)
+        });
+        let metrics = ForgetMetrics::register(self.service, &self.metrics, retention);
+        let (store, stop) = (self.store.clone(), self.shutdown.clone());
+        self.spawn("inbox", || {
+            consumer::forget(store, retention, metrics, stop)
         });
     }
 

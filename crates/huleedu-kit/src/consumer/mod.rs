@@ -24,6 +24,10 @@
 //! | `worker` | one partition's work: try, wait, give up |
 //! | `dead` | dead letters |
 //! | `lag` | how far behind |
+//! | `forget` | how long applied events are remembered |
+//!
+//! An applied event is remembered for `INBOX_RETENTION_SECONDS`; one that is delivered again after that is
+//! applied again (`docs/design/publishing.md`).
 //!
 //! A worker that falls behind has its partition paused, so that memory stays bounded. When a partition
 //! goes to another member, its worker is stopped first: an event in mid-flight has a few seconds to
@@ -31,6 +35,7 @@
 //! the other member begins.
 
 mod dead;
+mod forget;
 mod group;
 mod incoming;
 mod lag;
@@ -43,6 +48,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 pub(crate) use dead::{hex, is_of_delivery, text_headers};
+pub(crate) use forget::{ForgetMetrics, run as forget};
 pub use group::{ConsumerError, ConsumerOptions, run};
 pub use incoming::Incoming;
 pub(crate) use worker::chain;

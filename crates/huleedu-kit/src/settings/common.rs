@@ -55,6 +55,8 @@ pub struct KafkaSettings {
     pub give_up_after: Duration,
     /// Whether dead letters are also sent to the topic's `.DLQ`.
     pub dead_letter_topics: bool,
+    /// How long applied events are remembered; one that comes again after that is applied again.
+    pub inbox_retention: Duration,
 }
 
 /// How a service publishes that has no outbox.
@@ -171,6 +173,13 @@ impl KafkaSettings {
                 "DEAD_LETTER_TOPICS",
                 true,
                 "also send dead letters to the topic's name with .DLQ; false keeps them in the store alone",
+            ),
+            inbox_retention: r.get_in(
+                "INBOX_RETENTION_SECONDS",
+                Duration::from_hours(30 * 24),
+                Duration::from_hours(1)..=Duration::from_hours(3650 * 24),
+                "how long applied events are remembered, in seconds; one that comes again later is applied \
+                 again, so keep it above Kafka's retention of the topics",
             ),
         }
     }

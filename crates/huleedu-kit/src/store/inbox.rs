@@ -6,7 +6,7 @@ use huleedu_contracts::ids::EventId;
 use serde::{Deserialize, Serialize};
 use sqlx::{AnyConnection, AnyPool, Row as _};
 
-use super::{DeadEvent, StoreError, now_ms};
+use super::{DeadEvent, Dialect, StoreError, now_ms};
 
 pub(super) async fn insert(
     conn: &mut AnyConnection,
@@ -28,6 +28,43 @@ pub(super) async fn contains(pool: &AnyPool, event_id: EventId) -> Result<bool, 
         .fetch_optional(pool)
         .await?;
     Ok(row.is_some())
+}
+
+/// Forgets the oldest events that were applied before `horizon` (Unix milliseconds), at most `most` of
+/// them; answers how many.
+pub(super) async fn forget(
+    pool: &AnyPool,
+    dialect: Dialect,
+    horizon: i64,
+    most: u32,
+) -> Result<u64, StoreError> {
+    // One short statement of its own. Replicas step over each other's rows instead of waiting; ARRAY
+    // makes PostgreSQL choose the rows once.
+    let sql = match dialect {
+        Dialect::Sqlite => {
+            "DELETE FROM inbox WHERE event_id IN \
+             (SELECT event_id FROM inbox WHERE applied_at < $1 ORDER BY applied_at LIMIT $2)"
+        }
+        Dialect::Postgres => {
+            "DELETE FROM inbox WHERE event_id = ANY (ARRAY \
+             (SELECT event_id FROM inbox WHERE applied_at < $1 ORDER BY applied_at LIMIT $2 \
+              FOR UPDATE SKIP LOCKED))"
+        }
+    };
+    let done = sqlx::query(sql)
+        .bind(horizon)
+        .bind(i64::from(most))
+        .execute(pool)
+        .await?;
+    Ok(done.rows_affected())
+}
+
+/// When the event was applied that is remembered longest, in Unix milliseconds.
+pub(super) async fn oldest(pool: &AnyPool) -> Result<Option<i64>, StoreError> {
+    let row = sqlx::query("SELECT MIN(applied_at) FROM inbox")
+        .fetch_one(pool)
+        .await?;
+    Ok(row.try_get(0)?)
 }
 
 /// `false` when that message had been buried before.

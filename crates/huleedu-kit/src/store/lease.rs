@@ -17,7 +17,7 @@ use sqlx::Row as _;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Dialect, Store, StoreError};
+use super::{Dialect, Store, StoreError, millis};
 
 /// How long a lease lasts without being prolonged.
 const LENGTH: Duration = Duration::from_secs(15);
@@ -88,7 +88,7 @@ impl Lease {
             held.asked = Some(now);
             had
         };
-        let length = i64::try_from(self.length.as_millis()).unwrap_or(i64::MAX);
+        let length = millis(self.length);
         let clock = clock(store.dialect);
         let sql = format!(
             "UPDATE outbox_lease SET owner = $1, until = {clock} + $2 \

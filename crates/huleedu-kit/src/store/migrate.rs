@@ -75,6 +75,11 @@ CREATE TABLE outbox_lease (
 );
 INSERT INTO outbox_lease (name, owner, until) VALUES ('drainer', '', 0);",
     },
+    Migration {
+        version: 12,
+        name: "inbox by age",
+        sql: "CREATE INDEX inbox_applied ON inbox (applied_at);",
+    },
 ];
 
 /// Numbers from here on belong to services.

@@ -494,6 +494,31 @@ impl Store {
         inbox::contains(&self.pool, event_id).await
     }
 
+    /// Forgets events that were applied more than `retention` ago, the oldest first and at most `most`;
+    /// answers how many. One that is delivered again after that is applied again.
+    ///
+    /// # Errors
+    /// When the database fails.
+    ///
+    /// # Cancel safety
+    /// Dropped, it has forgotten all of them or none.
+    pub async fn forget_applied(&self, retention: Duration, most: u32) -> Result<u64, StoreError> {
+        let horizon = now_ms().saturating_sub(millis(retention));
+        inbox::forget(&self.pool, self.dialect, horizon, most).await
+    }
+
+    /// How long ago the oldest event was applied that is remembered.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn oldest_applied_age(&self) -> Result<Option<Duration>, StoreError> {
+        let oldest = inbox::oldest(&self.pool).await?;
+        Ok(oldest.map(|at| {
+            let age = u64::try_from(now_ms().saturating_sub(at)).unwrap_or(0);
+            Duration::from_millis(age)
+        }))
+    }
+
     /// Keeps a received event that is given up, with its cause, where an operator finds it, and
     /// publishes `copy` in the same transaction. Done again for the same message it changes nothing.
     ///
@@ -576,6 +601,11 @@ pub fn record_of<T: Event>(service: ServiceId, data: T) -> Result<Record, StoreE
             .map(|(name, value)| (name.to_owned(), value))
             .collect(),
     })
+}
+
+/// A time in whole milliseconds, as columns hold it.
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Now, in Unix milliseconds.

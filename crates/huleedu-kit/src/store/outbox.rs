@@ -11,7 +11,7 @@ use sqlx::{AnyConnection, Row as _};
 
 use tokio::time::Instant;
 
-use super::{Store, StoreError, lease::Lease, now_ms};
+use super::{Store, StoreError, lease::Lease, millis, now_ms};
 
 /// How long a sent event stays readable in the table.
 const KEEP_SETTLED: Duration = Duration::from_hours(1);
@@ -180,7 +180,7 @@ impl OutboxBacklog {
                 .execute(tx.conn())
                 .await?;
         }
-        let horizon = now - i64::try_from(KEEP_SETTLED.as_millis()).unwrap_or(i64::MAX);
+        let horizon = now - millis(KEEP_SETTLED);
         sqlx::query("DELETE FROM outbox WHERE settled_at < $1 AND dead_reason IS NULL")
             .bind(horizon)
             .execute(tx.conn())

@@ -44,7 +44,7 @@ pub(crate) fn sample(batch: &str, n: usize) -> Sample {
     }
 }
 
-const SCHEMA: &[Migration] = &[Migration {
+pub(crate) const SCHEMA: &[Migration] = &[Migration {
     version: 100,
     name: "seen",
     sql: "CREATE TABLE seen (position {serial}, batch TEXT NOT NULL, name TEXT NOT NULL);",

@@ -10,4 +10,5 @@ mod circuits;
 mod flow;
 mod group;
 mod http;
+mod inbox;
 mod store;
