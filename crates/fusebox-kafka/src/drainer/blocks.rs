@@ -5,8 +5,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+use tokio::time::Instant;
+use uuid::Uuid;
+
 use crate::backlog::DeadReason;
-use crate::record::{Parked, Position, Record};
+use crate::record::{Parked, Position};
 
 /// Keys that may be held; beyond, their topic is.
 const MOST_KEYS: usize = 1_000;
@@ -34,6 +37,12 @@ pub struct Blocked {
     pub topic: String,
     /// The key that is held up; none when it is the whole topic.
     pub key: Option<String>,
+    /// Its id.
+    pub event_id: Uuid,
+    /// When it was admitted, in Unix milliseconds.
+    pub admitted_at_ms: i64,
+    /// When this process began to hold it. After a restart it is tried, refused and held anew.
+    pub since: Instant,
     /// Why Kafka refused it.
     pub reason: DeadReason,
 }
@@ -88,10 +97,11 @@ impl Blocks {
     pub(super) fn block(
         &mut self,
         policy: PoisonPolicy,
-        position: Position,
-        record: &Record,
+        parked: &Parked,
         reason: &DeadReason,
+        now: Instant,
     ) -> bool {
+        let (position, record) = (parked.position, &parked.record);
         let key = match (policy, &record.key) {
             // Without a key there is no order to keep.
             (PoisonPolicy::Skip, _) | (PoisonPolicy::BlockKey, None) => return false,
@@ -106,6 +116,9 @@ impl Blocks {
             position,
             topic: record.topic.clone(),
             key,
+            event_id: record.event_id,
+            admitted_at_ms: parked.admitted_at_ms,
+            since: now,
             reason: reason.clone(),
         };
         self.blocked.insert(position, blocked);
@@ -129,6 +142,11 @@ impl Blocks {
             };
         }
         true
+    }
+
+    /// Forgets all: another process sends from here, and decisions are its business.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
     }
 
     pub(super) fn list(&self) -> Vec<Blocked> {

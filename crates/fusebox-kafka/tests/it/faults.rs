@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fusebox::State;
-use fusebox_kafka::{Broker, DrainerConfig, ErrorClass, PoisonPolicy, Position, Resolution};
+use fusebox_kafka::{
+    Backlog as _, Broker, DrainerConfig, ErrorClass, PoisonPolicy, Position, Resolution,
+};
 use tokio::time::Instant;
 
 use crate::model::{MemoryBacklog, ModelBroker, breaker, error, firsts, record, run, until};
@@ -414,5 +416,34 @@ async fn a_refused_record_holds_up_its_topic_and_a_retry_frees_it() {
     running.handle.resolve(Position(3), Resolution::Retry);
     until("done", || backlog.waiting() == 0).await;
     assert_eq!(broker.log(), [1, 2, 5, 3, 4]);
+    running.stop().await;
+}
+
+/// What holds up a lane is decided where it is sent from. A process that had stopped sending used to keep
+/// its own list: when the other one had buried the record, nothing could free the lane here any more.
+#[tokio::test(start_paused = true)]
+async fn what_another_process_has_buried_holds_nothing_up_when_this_one_sends_again() {
+    let (backlog, broker, as_broker) = setup();
+    poison_three(&broker, &backlog);
+    let running = run(
+        &backlog,
+        as_broker,
+        &breaker(),
+        policy(PoisonPolicy::BlockKey),
+    );
+    until("blocked", || running.handle.stats().blocked == 1).await;
+    let blocked = running.handle.blocked().remove(0);
+    assert_eq!(blocked.event_id, record(3, "strict", "k").event_id);
+    assert!(blocked.since <= Instant::now());
+    backlog.push(record(4, "strict", "k"));
+    backlog.lend_until(Some(Instant::now()));
+    running.handle.wake();
+    until("not ours", || running.handle.stats().blocked == 0).await;
+    assert!(running.handle.blocked().is_empty());
+    backlog.bury(Position(3), &blocked.reason).await.unwrap();
+    backlog.lend_until(None);
+    running.handle.wake();
+    until("done", || backlog.waiting() == 0).await;
+    assert_eq!(broker.log(), [1, 2, 4]);
     running.stop().await;
 }

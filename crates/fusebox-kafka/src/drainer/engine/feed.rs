@@ -68,7 +68,7 @@ impl Engine {
                 first: None,
                 attempts: 0,
             };
-            if !self.block(position, &parked.record, &reason) {
+            if !self.block(&parked, &reason, now) {
                 self.window.insert_burying(parked, reason);
             }
             return true;

@@ -201,6 +201,9 @@ impl Engine {
             return may;
         }
         self.reader.start_over();
+        // Whoever sends now tries them, and asks again what is to become of them.
+        self.blocks.clear();
+        self.shared.set_blocked(Vec::new());
         if self.window.in_flight() > 0 || self.window.is_isolating() {
             tracing::warn!(
                 in_flight = self.window.in_flight(),

@@ -10,7 +10,7 @@ use crate::broker::{Delivered, ErrorClass, SendError};
 use crate::classify::{asks_for_new_producer, is_known};
 use crate::drainer::retry::Retry;
 use crate::drainer::window::Trial;
-use crate::record::{Position, Record};
+use crate::record::{Parked, Position};
 
 impl Engine {
     /// Takes a report and all others that are there already.
@@ -51,7 +51,7 @@ impl Engine {
         match error.class {
             ErrorClass::Message => {
                 self.gate.refused(now);
-                self.suspect(position, error);
+                self.suspect(position, error, now);
             }
             ErrorClass::Retriable | ErrorClass::BackPressure => {
                 self.gate.refused(now);
@@ -75,11 +75,11 @@ impl Engine {
     }
 
     /// Refused for its own sake: once more, alone, because a whole batch shares the error; then dead.
-    pub(super) fn suspect(&mut self, position: Position, error: SendError) {
+    pub(super) fn suspect(&mut self, position: Position, error: SendError, now: Instant) {
         match self.window.trial(position) {
             // Only a second refusal of this kind is a verdict; the first may have been of another.
             Some(trial) if trial.first.class == ErrorClass::Message => {
-                self.condemn(position, &error, &trial);
+                self.condemn(position, &error, &trial, now);
             }
             earlier => {
                 let attempts = earlier.map_or(1, |trial| trial.attempts);
@@ -102,7 +102,7 @@ impl Engine {
             retry: Retry::default(),
         });
         if !is_known(&error.code) && trial.attempts > self.config.unknown_error_tries {
-            self.condemn(position, error, &trial);
+            self.condemn(position, error, &trial, now);
             return;
         }
         if asks_for_new_producer(&error.code) && trial.attempts > 1 {
@@ -117,7 +117,7 @@ impl Engine {
         self.window.mark_suspect(position, trial);
     }
 
-    pub(super) fn condemn(&mut self, position: Position, error: &SendError, trial: &Trial) {
+    fn condemn(&mut self, position: Position, error: &SendError, trial: &Trial, now: Instant) {
         let first = format!("{}: {}", trial.first.code, trial.first.text);
         let reason = DeadReason {
             code: error.code.clone(),
@@ -134,8 +134,8 @@ impl Engine {
                 "Kafka refused the record for good"
             );
         }
-        let held = self.window.record(position).cloned();
-        if held.is_some_and(|record| self.block(position, &record, &reason)) {
+        let held = self.window.parked(position).cloned();
+        if held.is_some_and(|parked| self.block(&parked, &reason, now)) {
             self.window.remove(position);
         } else {
             self.window.mark_burying(position, reason);
@@ -143,16 +143,17 @@ impl Engine {
     }
 
     /// Holds up what is behind a refused record, if the policy of its topic says so.
-    pub(super) fn block(
-        &mut self,
-        position: Position,
-        record: &Record,
-        reason: &DeadReason,
-    ) -> bool {
+    pub(super) fn block(&mut self, parked: &Parked, reason: &DeadReason, now: Instant) -> bool {
+        let record = &parked.record;
         let policy = self.config.poison_of(&record.topic);
-        let blocked = self.blocks.block(policy, position, record, reason);
+        let blocked = self.blocks.block(policy, parked, reason, now);
         if blocked {
-            tracing::error!(%position, topic = record.topic, key = record.key, "lane held up");
+            tracing::error!(
+                position = %parked.position,
+                topic = record.topic,
+                key = record.key,
+                "lane held up until an operator decides"
+            );
             self.shared.set_blocked(self.blocks.list());
         }
         blocked
