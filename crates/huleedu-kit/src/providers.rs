@@ -17,8 +17,8 @@ use crate::{
     context::{CORRELATION_HEADER, CallContext, TRACEPARENT_HEADER},
     publishing::Publishing,
     service::ServiceId,
-    settings::{CommonSettings, KafkaSettings},
-    store::Store,
+    settings::{CommonSettings, JournalSettings, KafkaSettings},
+    store::{PublishObserver, Store},
 };
 
 /// Something could not be wired.
@@ -116,6 +116,15 @@ pub fn provide_content_client(
     Ok(Arc::new(HttpContentClient::new(http)))
 }
 
+/// What makes a service's events safe.
+#[derive(Debug)]
+pub(crate) enum Keeper<'a> {
+    /// The outbox in its database.
+    Outbox(&'a Store),
+    /// A journal; and who is told about events.
+    Journal(&'a JournalSettings, Arc<dyn PublishObserver>),
+}
+
 /// Name of the circuit of a service's Kafka publisher.
 pub(crate) fn kafka_circuit_name(service: ServiceId) -> String {
     format!("{}.kafka_producer", service.name())
@@ -130,7 +139,7 @@ pub(crate) async fn provide_kafka_publisher(
     registry: &Registry,
     service: ServiceId,
     settings: &KafkaSettings,
-    store: &Store,
+    keeper: Keeper<'_>,
 ) -> Result<Publishing, WiringError> {
     let breaker = provide_circuit(
         registry,
@@ -142,11 +151,12 @@ pub(crate) async fn provide_kafka_publisher(
         settings.bootstrap_servers.clone(),
         service.name(),
     ))?);
-    let Some(journal) = &settings.journal else {
-        return Ok(Publishing::outbox(store, broker, breaker));
-    };
-    let observer = Arc::clone(store.observer());
-    Ok(Publishing::journal(settings, journal, broker, breaker, observer).await?)
+    match keeper {
+        Keeper::Outbox(store) => Ok(Publishing::outbox(settings, store, broker, breaker)),
+        Keeper::Journal(journal, observer) => {
+            Ok(Publishing::journal(settings, journal, broker, breaker, observer).await?)
+        }
+    }
 }
 
 fn add_context(headers: &mut HeaderMap) {

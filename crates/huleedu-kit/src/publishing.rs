@@ -42,8 +42,14 @@ pub(crate) enum Work {
 
 impl Publishing {
     /// Publishing through the outbox of `store`.
-    pub(crate) fn outbox(store: &Store, broker: Arc<dyn Broker>, breaker: CircuitBreaker) -> Self {
+    pub(crate) fn outbox(
+        settings: &KafkaSettings,
+        store: &Store,
+        broker: Arc<dyn Broker>,
+        breaker: CircuitBreaker,
+    ) -> Self {
         let mut config = DrainerConfig::default();
+        settings.poison.apply_to(&mut config);
         let backlog = match store.dialect() {
             // One process has the file.
             Dialect::Sqlite => OutboxBacklog::new(store.clone()),
@@ -73,6 +79,7 @@ impl Publishing {
         observer: Arc<dyn PublishObserver>,
     ) -> Result<Self, OpenError> {
         let mut config = PublisherConfig::default();
+        settings.poison.apply_to(&mut config.drainer);
         config.when_full = journal.full_wait.map_or(WhenFull::Refuse, WhenFull::Wait);
         config.direct_timeout = journal.direct_timeout;
         config.memory_records = usize::try_from(settings.fallback_queue_size).unwrap_or(usize::MAX);
@@ -83,10 +90,9 @@ impl Publishing {
             PublishMode::Memory => ResilientPublisher::memory(broker, breaker, config),
             PublishMode::Journal | PublishMode::Direct if !breaker.is_enabled() => {
                 // Events that an earlier run left are sent all the same.
-                let left = if journal.dir.exists() {
-                    Some(open().await?).filter(|journal| journal.stats().waiting > 0)
-                } else {
-                    None
+                let left = match Journal::inspect(&journal.dir) {
+                    Err(OpenError::NoJournal { .. }) => None,
+                    _ => Some(open().await?).filter(|journal| journal.stats().waiting > 0),
                 };
                 match left {
                     Some(left) => ResilientPublisher::journal_first(left, broker, breaker, config),

@@ -18,15 +18,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, info, info_span, warn};
 
 use crate::{
-    admin::{self, ClaimError, Desk, OwnListener, SocketPath},
+    admin::{self, Claim, ClaimError, Desk, Home, JournalDesk, OwnListener},
     circuits::FileMetrics,
     consumer::{self, ConsumerOptions, EventHandler, ForgetMetrics, chain},
     http::{CuttableListener, Health, standard_routes, with_middleware},
     metrics::{Metrics, PublishWatch},
-    providers::{self, WiringError},
+    providers::{self, Keeper, WiringError},
     service::ServiceId,
     settings::{CommonSettings, Env, SettingsError, SettingsReader},
-    store::{Migration, NoObserver, OutboxBus, PublishObserver, Store, StoreError, StoreOptions},
+    store::{Migration, NoObserver, PublishObserver, Store, StoreError, StoreOptions},
 };
 
 /// What a service is started with.
@@ -92,10 +92,16 @@ pub enum StartError {
         "the service's store could not be claimed; ADMIN_SOCKET names another place for the socket"
     )]
     Claim(#[from] ClaimError),
+    /// It has neither a database nor a journal for its events.
+    #[error("{0} has no place for its events")]
+    Homeless(ServiceId),
     /// Anything that only one service can fail at.
     #[error("the service could not be started")]
     Other(#[source] Box<dyn Error + Send + Sync>),
 }
+
+/// Why a store is asked for in vain.
+const STATELESS: &str = "only a service with state has a store";
 
 /// Everything the kit provides to one service while it is being put together.
 pub struct ServiceCore {
@@ -103,12 +109,13 @@ pub struct ServiceCore {
     settings: CommonSettings,
     breakers: Registry,
     metrics: Metrics,
-    store: Store,
-    bus: Arc<dyn EventBus>,
+    store: Option<Store>,
+    bus: Option<Arc<dyn EventBus>>,
     drainer: Option<DrainerHandle>,
     journal: Option<Journal>,
     shutdown: CancellationToken,
     listener: TcpListener,
+    claim: Option<Claim>,
     admin: Option<OwnListener>,
     address: SocketAddr,
     tasks: JoinSet<Result<(), TaskError>>,
@@ -155,36 +162,26 @@ impl ServiceCore {
             address: settings.http_host.clone(),
             source,
         })?;
-        let socket = SocketPath::of(
-            service,
-            settings.admin_socket.as_deref(),
-            &settings.database_url,
-        );
-        let admin = match socket {
-            Some(socket) => {
-                let claim = socket.claim(&format!("huleedu {service}")).await?;
-                Some(claim.listen()?)
-            }
+        let claim = claim(service, &settings).await?;
+        let admin = match &claim {
+            Some(claim) => claim.listen()?,
             None => None,
         };
-        let options = StoreOptions {
-            url: settings.database_url.clone(),
-            max_connections: settings.database_max_connections,
-            // A service without Kafka has no place for events.
-            outbox_limit: settings
-                .kafka
-                .as_ref()
-                .map_or(0, |kafka| kafka.fallback_queue_size),
-            observer: input.observer,
-        };
-        let store = Store::open(service, options, migrations).await?;
+        let store = open_store(service, &settings, &input.observer, migrations).await?;
         let breakers = providers::provide_circuit_breaker_registry(service, &settings)?;
         let metrics = Metrics::new(service, breakers.clone());
         let publishing = match &settings.kafka {
             Some(kafka) => {
-                store.limit_outbox_bytes(kafka.fallback_queue_bytes);
+                let keeper = match (&store, &kafka.journal) {
+                    (Some(store), _) => {
+                        store.limit_outbox_bytes(kafka.fallback_queue_bytes);
+                        Keeper::Outbox(store)
+                    }
+                    (None, Some(journal)) => Keeper::Journal(journal, Arc::clone(&input.observer)),
+                    (None, None) => return Err(StartError::Homeless(service)),
+                };
                 let publishing =
-                    providers::provide_kafka_publisher(&breakers, service, kafka, &store).await?;
+                    providers::provide_kafka_publisher(&breakers, service, kafka, keeper).await?;
                 metrics.watch_publishing(PublishWatch {
                     service,
                     drainer: publishing.drainer.clone(),
@@ -197,11 +194,9 @@ impl ServiceCore {
             }
             None => None,
         };
-        let bus = match &publishing {
-            Some(publishing) => Arc::clone(&publishing.bus),
-            // It has no room for events.
-            None => Arc::new(OutboxBus::new(store.clone())),
-        };
+        let bus = publishing
+            .as_ref()
+            .map(|publishing| Arc::clone(&publishing.bus));
         let publisher = publishing.as_ref().and_then(|p| p.publisher.clone());
         let file_metrics = FileMetrics::register(service, &metrics);
         let circuit_file = settings.circuit_file.clone();
@@ -217,6 +212,7 @@ impl ServiceCore {
             journal: publisher.and_then(|p| p.journal().cloned()),
             shutdown,
             listener,
+            claim,
             admin,
             address,
             tasks: JoinSet::new(),
@@ -260,13 +256,21 @@ impl ServiceCore {
     }
 
     /// Its store.
+    ///
+    /// # Panics
+    /// When the service is one without state ([`ServiceId::publishes_without_state`]).
     pub fn store(&self) -> &Store {
-        &self.store
+        self.store.as_ref().expect(STATELESS)
     }
 
     /// Its bus, for publishing outside of a business transaction.
+    ///
+    /// # Panics
+    /// When the service is one without Kafka ([`ServiceId::uses_kafka`]).
     pub fn bus(&self) -> &Arc<dyn EventBus> {
-        &self.bus
+        self.bus
+            .as_ref()
+            .expect("only a service with Kafka publishes events")
     }
 
     /// Cancelled when the service stops.
@@ -317,17 +321,33 @@ impl ServiceCore {
                 topics,
             )
         };
-        let (store, metrics) = (self.store.clone(), self.metrics.consumer().clone());
+        let (store, metrics) = (self.store().clone(), self.metrics.consumer().clone());
         let retention = kafka.inbox_retention;
         let stop = self.shutdown.clone();
         self.spawn("consumer", || {
             consumer::run(options, store, handler, metrics, stop)
         });
         let metrics = ForgetMetrics::register(self.service, &self.metrics, retention);
-        let (store, stop) = (self.store.clone(), self.shutdown.clone());
+        let (store, stop) = (self.store().clone(), self.shutdown.clone());
         self.spawn("inbox", || {
             consumer::forget(store, retention, metrics, stop)
         });
+    }
+
+    /// The operator's desk on what the service keeps.
+    fn desk(&self) -> Option<Desk> {
+        match (&self.store, &self.journal, &self.bus) {
+            (Some(store), _, _) => Some(Desk::new(self.service, store.clone())),
+            (None, Some(journal), Some(bus)) => {
+                let (name, journal) = (self.service.slug(), journal.clone());
+                Some(Desk::Journal(JournalDesk::live(
+                    name,
+                    journal,
+                    Arc::clone(bus),
+                )))
+            }
+            (None, _, _) => None,
+        }
     }
 
     /// Serves `routes` beside the standard ones and hands the service over.
@@ -346,7 +366,7 @@ impl ServiceCore {
         let limit = self.settings.kafka.as_ref().map(|k| k.fallback_queue_size);
         let live = admin::Live {
             service: self.service,
-            desk: Desk::new(self.service, self.store.clone()),
+            desk: self.desk(),
             drainer: self.drainer.clone(),
             breakers: self.breakers.clone(),
             limit,
@@ -365,6 +385,7 @@ impl ServiceCore {
             journal,
             shutdown,
             listener,
+            claim,
             admin,
             address,
             mut tasks,
@@ -412,6 +433,7 @@ impl ServiceCore {
             shutdown.clone(),
             settings.shutdown_timeout,
             ended,
+            claim,
         ));
         RunningService {
             service,
@@ -426,6 +448,40 @@ impl ServiceCore {
             supervisor,
         }
     }
+}
+
+/// Owns what the service keeps, where one process can.
+async fn claim(service: ServiceId, settings: &CommonSettings) -> Result<Option<Claim>, StartError> {
+    let Some(place) = settings.admin_place() else {
+        return Ok(None);
+    };
+    if let Some(Home::Journal(dir)) = settings.home() {
+        // The lock is in it.
+        std::fs::create_dir_all(dir).map_err(|e| StartError::Other(e.into()))?;
+    }
+    Ok(Some(
+        place.claim_to_serve(&format!("huleedu {service}")).await?,
+    ))
+}
+
+async fn open_store(
+    service: ServiceId,
+    settings: &CommonSettings,
+    observer: &Arc<dyn PublishObserver>,
+    migrations: &[Migration],
+) -> Result<Option<Store>, StoreError> {
+    let Some(database) = &settings.database else {
+        return Ok(None);
+    };
+    let kafka = settings.kafka.as_ref();
+    let options = StoreOptions {
+        url: database.url.expose().to_owned(),
+        max_connections: database.max_connections,
+        // A service without Kafka has no place for events.
+        outbox_limit: kafka.map_or(0, |kafka| kafka.fallback_queue_size),
+        observer: Arc::clone(observer),
+    };
+    Store::open(service, options, migrations).await.map(Some)
 }
 
 async fn listen(host: &str, port: u16) -> Result<TcpListener, StartError> {
@@ -443,6 +499,7 @@ async fn supervise(
     shutdown: CancellationToken,
     grace: Duration,
     ended: watch::Sender<Option<Result<(), String>>>,
+    claim: Option<Claim>,
 ) {
     let mut failure = None;
     let mut note = |result: Result<Result<(), TaskError>, tokio::task::JoinError>| {
@@ -477,6 +534,8 @@ async fn supervise(
     if tokio::time::timeout(grace, rest).await.is_err() {
         tasks.shutdown().await;
     }
+    // Not before the last task has ended: another process may begin from here on.
+    drop(claim);
     ended.send_replace(Some(failure.map_or(Ok(()), Err)));
 }
 
@@ -486,7 +545,7 @@ pub struct RunningService {
     service: ServiceId,
     address: SocketAddr,
     breakers: Registry,
-    store: Store,
+    store: Option<Store>,
     drainer: Option<DrainerHandle>,
     journal: Option<Journal>,
     shutdown: CancellationToken,
@@ -517,8 +576,11 @@ impl RunningService {
     }
 
     /// Its store.
+    ///
+    /// # Panics
+    /// When the service is one without state ([`ServiceId::publishes_without_state`]).
     pub fn store(&self) -> &Store {
-        &self.store
+        self.store.as_ref().expect(STATELESS)
     }
 
     /// What became of its events; `None` for a service without Kafka.
@@ -560,7 +622,9 @@ impl RunningService {
         self.shutdown.cancel();
         let result = self.ended().await;
         close(self.journal).await;
-        self.store.close().await;
+        if let Some(store) = self.store {
+            store.close().await;
+        }
         result
     }
 
@@ -572,7 +636,9 @@ impl RunningService {
         drop(self.supervisor.await);
         // Whoever still has it may not keep others from it.
         close(self.journal).await;
-        self.store.close().await;
+        if let Some(store) = self.store {
+            store.close().await;
+        }
     }
 }
 

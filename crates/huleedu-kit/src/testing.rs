@@ -31,7 +31,7 @@ pub fn http_client() -> reqwest::Client {
     reqwest::Client::new()
 }
 
-/// An environment for one service: this broker, its own SQLite file in `folder`.
+/// An environment for one service: this broker, its own SQLite file or journal in `folder`.
 ///
 /// With `TEST_POSTGRES_URL` (a server on which databases may be made,
 /// `postgres://user:password@host:port`) it is a PostgreSQL database instead, one per service and
@@ -40,18 +40,18 @@ pub fn http_client() -> reqwest::Client {
 /// # Panics
 /// When the PostgreSQL server does not make the database.
 pub fn service_env(service: ServiceId, bootstrap: &str, folder: &std::path::Path) -> Env {
+    let env = Env::empty()
+        .with("KAFKA_BOOTSTRAP_SERVERS", bootstrap)
+        .with("HTTP_PORT", "0");
+    if service.publishes_without_state() {
+        let dir = folder.join(format!("{}.journal", service.slug()));
+        return env.with("KAFKA_JOURNAL_DIR", dir.display().to_string());
+    }
     let database_url = match std::env::var("TEST_POSTGRES_URL") {
         Ok(server) => postgres_database(server, service, folder),
         Err(_) => format!("sqlite://{}/{}.db", folder.display(), service.slug()),
     };
-    Env::empty()
-        .with("KAFKA_BOOTSTRAP_SERVERS", bootstrap)
-        .with("DATABASE_URL", database_url)
-        .with(
-            "KAFKA_JOURNAL_DIR",
-            format!("{}/{}.journal", folder.display(), service.slug()),
-        )
-        .with("HTTP_PORT", "0")
+    env.with("DATABASE_URL", database_url)
 }
 
 /// The URL of the database of `service` and `folder`, which is made when it is not there yet.

@@ -9,7 +9,7 @@ use huleedu_kit::ServiceId;
 use crate::{
     assess::drill::Drill,
     kafka::Fsync,
-    operate::args::{DeadArgs, JournalArgs},
+    operate::args::{BlockedArgs, DeadArgs, JournalArgs},
 };
 
 /// Assess batches of essays: spell-check them and rank them by comparative judgement.
@@ -25,7 +25,8 @@ use crate::{
         huleedu run spellchecker                      one service, configured by environment\n  \
         huleedu config cj-assessment                  its settings, with values and meaning\n  \
         huleedu journal stats --data-dir ./data       what waits for Kafka\n  \
-        huleedu dead list --data-dir ./data           what was given up, and why"
+        huleedu dead list --data-dir ./data           what was given up, and why\n  \
+        huleedu blocked list --data-dir ./data        what holds up others, and since when"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -47,6 +48,8 @@ pub(crate) enum Command {
     Journal(JournalArgs),
     /// Dead letters: list, show, requeue, discard
     Dead(DeadArgs),
+    /// Events that Kafka refused and that hold up those behind them: list, retry, bury
+    Blocked(BlockedArgs),
 }
 
 /// Arguments of `assess`.
@@ -146,7 +149,8 @@ pub(crate) struct UpArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Settings come from environment variables; a name with the service's prefix wins over the plain one. \
-At least KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL must be set. See `huleedu config SERVICE`. \
+At least KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL (the gateway: KAFKA_JOURNAL_DIR and JWT_SECRET) must be set. \
+See `huleedu config SERVICE`. \
 LOG_FORMAT=json writes one JSON object a line. SIGINT and SIGTERM stop the service in order.")]
 pub(crate) struct RunArgs {
     /// Which service: api-gateway, batch-orchestrator, batch-conductor, essay-lifecycle,

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
             Command::Config(args) => config::run(&args),
             Command::Journal(args) => operate::journal(&args).await,
             Command::Dead(args) => operate::dead(&args).await,
+            Command::Blocked(args) => operate::blocked(&args).await,
         }
     });
     // What still blocks a thread (a closing Kafka client, say) is not waited for.

@@ -142,16 +142,14 @@ impl Platform {
             envs: Vec::new(),
         };
         for (service, listener) in listeners {
-            let env = common
-                .clone()
-                .with_default(
-                    format!("{}DATABASE_URL", service.env_prefix()),
-                    database_url(&options.data_dir, service),
-                )
-                .with_default(
-                    format!("{}KAFKA_JOURNAL_DIR", service.env_prefix()),
-                    journal_dir(&options.data_dir, service),
-                );
+            let (name, place) = if service.publishes_without_state() {
+                let dir = journal_dir(&options.data_dir, service);
+                ("KAFKA_JOURNAL_DIR", dir.display().to_string())
+            } else {
+                ("DATABASE_URL", database_url(&options.data_dir, service))
+            };
+            let name = format!("{}{name}", service.env_prefix());
+            let env = common.clone().with_default(name, place);
             platform.envs.push((service, env.clone()));
             match platform.start_service(service, env, Some(listener)).await {
                 Ok(running) => platform.services.push(running),
@@ -321,9 +319,8 @@ pub(crate) fn database_url(folder: &Path, service: ServiceId) -> String {
 }
 
 /// Where a service without state keeps its events in `folder`.
-fn journal_dir(folder: &Path, service: ServiceId) -> String {
-    let dir = folder.join(format!("{}.journal", service.slug()));
-    dir.display().to_string()
+pub(crate) fn journal_dir(folder: &Path, service: ServiceId) -> PathBuf {
+    folder.join(format!("{}.journal", service.slug()))
 }
 
 /// The setting by which others find a service.

@@ -29,9 +29,7 @@ use axum::{
     routing::{any, get, patch, post},
 };
 use fusebox_kafka::EventBus;
-use huleedu_kit::{
-    RunningService, ServiceCore, ServiceId, ServiceInput, StartError, runtime, store::Migration,
-};
+use huleedu_kit::{RunningService, ServiceCore, ServiceId, ServiceInput, StartError, runtime};
 
 pub use settings::{Settings, load_settings};
 
@@ -39,9 +37,6 @@ use self::{auth::Verifier, downstream::Downstream, proxy::UploadGate};
 
 /// Which service this is.
 pub const SERVICE: ServiceId = ServiceId::ApiGateway;
-
-/// It keeps no state: its events wait in a journal.
-const MIGRATIONS: &[Migration] = &[];
 
 /// What every route can use.
 #[derive(Clone)]
@@ -55,10 +50,11 @@ struct App {
 /// Starts the gateway.
 ///
 /// # Errors
-/// When a setting is bad, the store cannot be opened or the address cannot be had.
+/// When a setting is bad, the journal cannot be opened or the address cannot be had.
 pub async fn start(input: ServiceInput) -> Result<RunningService, StartError> {
     let (common, settings) = runtime::load_settings(SERVICE, &input.env, load_settings)?;
-    let core = ServiceCore::build(SERVICE, common, input, MIGRATIONS).await?;
+    // It keeps no state: its events wait in a journal.
+    let core = ServiceCore::build(SERVICE, common, input, &[]).await?;
     let app = App {
         verifier: Verifier::new(&settings.jwt_secret),
         downstream: Downstream::connect(core.breakers(), &settings)?,

@@ -14,21 +14,26 @@
 //!
 //! | room | subject |
 //! |---|---|
-//! | `desk` | what can be seen and done, on a store |
+//! | `desk` | what can be seen and done |
+//! | `outbox`, `journal` | the same on a database, and on a journal |
 //! | `model` | the answers |
-//! | `routes` | the desk over the socket |
+//! | `routes` | the desk over the socket, and lanes that are held up |
 //! | `socket` | who owns a directory; finding and claiming it |
 
 mod desk;
+mod journal;
 mod model;
+mod outbox;
 mod routes;
 mod socket;
 
 pub use desk::{AdminError, Desk, Verified};
+pub use journal::JournalDesk;
 pub use model::{
-    Body, DeadDetail, DeadId, DeadKind, DeadQuery, DeadSummary, EventDetail, EventQuery,
-    EventSummary, QueueStats, Requeued, UnknownDeadId,
+    BlockedLane, Body, DeadDetail, DeadId, DeadKind, DeadQuery, DeadSummary, EventDetail,
+    EventQuery, EventSummary, QueueStats, Requeued, Resolved, UnknownDeadId,
 };
+pub use outbox::StoreDesk;
 pub(crate) use routes::{Live, routes};
 pub(crate) use socket::OwnListener;
-pub use socket::{Claim, ClaimError, SocketPath};
+pub use socket::{Claim, ClaimError, Home, Owner, SocketPath, short_path};

@@ -1,9 +1,12 @@
 //! What the desk answers, as it goes over the socket and into `--json`.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
+use fusebox_kafka::DrainerHandle;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
+
+use crate::service::ServiceId;
 
 /// How much waits, and what is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,9 +15,13 @@ pub struct QueueStats {
     pub service: String,
     /// The process that answered; `None` when the store was opened directly.
     pub process: Option<u32>,
+    /// Which of several processes on one database sends what waits; `None` where there is but one.
+    pub sender: Option<String>,
+    /// Events that Kafka refused and that hold up those behind them, as far as the process knows.
+    pub blocked: Option<u64>,
     /// Events that are safe and that Kafka has not acknowledged.
     pub waiting: u64,
-    /// The same by topic.
+    /// The same by topic; empty when very many wait in a journal.
     pub waiting_by_topic: BTreeMap<String, u64>,
     /// How many may wait, as far as the process knows.
     pub limit: Option<u64>,
@@ -30,6 +37,29 @@ pub struct QueueStats {
     pub circuit: Option<String>,
     /// Events that Kafka acknowledged to this process.
     pub delivered: Option<u64>,
+}
+
+impl QueueStats {
+    /// Of a service that keeps nothing on disk: what waits is in its memory.
+    pub(super) fn of_memory(service: ServiceId, drainer: Option<&DrainerHandle>) -> Self {
+        let stats = drainer.map(DrainerHandle::stats).unwrap_or_default();
+        let age = |age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            service: service.slug().to_owned(),
+            process: None,
+            sender: None,
+            blocked: None,
+            waiting: stats.waiting,
+            waiting_by_topic: BTreeMap::new(),
+            limit: None,
+            oldest_age_ms: stats.oldest_age.map(age),
+            sent_kept: 0,
+            dead_sent: stats.dead,
+            dead_received: BTreeMap::new(),
+            circuit: None,
+            delivered: None,
+        }
+    }
 }
 
 /// An event in the outbox, without its content.
@@ -204,12 +234,62 @@ pub struct DeadDetail {
 pub struct Requeued {
     /// Its name before; it is no dead letter any more.
     pub id: DeadId,
-    /// Its new place in the order of admission: behind everything that waits.
-    pub position: i64,
+    /// Its new place in the order of admission: behind everything that waits. `None` when Kafka had it
+    /// before it needed one.
+    pub position: Option<i64>,
     /// The event's id: the same as before.
     pub event_id: String,
     /// Its topic.
     pub topic: String,
+}
+
+/// An event that Kafka refused and that holds up those behind it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockedLane {
+    /// Its place in the order of admission.
+    pub position: i64,
+    /// Its id.
+    pub event_id: String,
+    /// Its topic.
+    pub topic: String,
+    /// The key that is held up; `None`: the whole topic is.
+    pub key: Option<String>,
+    /// Kafka's name of the error.
+    pub code: String,
+    /// The error in words.
+    pub reason: String,
+    /// Tries at it.
+    pub attempts: u64,
+    /// When it was admitted, in Unix milliseconds.
+    pub admitted_at_ms: i64,
+    /// For how long this process holds the lane up, in milliseconds.
+    pub held_ms: u64,
+    /// Events that wait behind it.
+    pub behind: u64,
+}
+
+/// What came of a decision about a [`BlockedLane`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum Resolved {
+    /// Kafka has it now, and those behind it go on.
+    Sent {
+        /// Where it is.
+        partition: i32,
+        /// Its place there.
+        offset: i64,
+    },
+    /// It is a dead letter, and those behind it go on.
+    Buried,
+    /// Kafka refused it again; the lane is held up again.
+    HeldAgain {
+        /// Kafka's name of the error.
+        code: String,
+        /// The error in words.
+        reason: String,
+    },
+    /// It will be tried, but nothing has come of it yet: Kafka may be away.
+    Undecided,
 }
 
 /// Which events to list.

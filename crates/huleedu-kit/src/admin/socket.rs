@@ -4,6 +4,7 @@
 //! back. What is written in it is for people. The socket is only believed while the lock is held.
 
 use std::{
+    fmt,
     fs::{File, OpenOptions, TryLockError},
     io::{self, Read as _, Write as _},
     os::{
@@ -28,9 +29,29 @@ const LONGEST: usize = 107;
 /// before it that is just ending.
 const CLAIM_LIMIT: Duration = Duration::from_secs(5);
 
-/// Where a service's admin socket is.
+/// Where the owner of what a service keeps is found: the lock that says that there is one, and the socket
+/// on which it answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SocketPath(PathBuf);
+pub struct SocketPath {
+    lock: PathBuf,
+    socket: Option<PathBuf>,
+}
+
+/// What a service keeps, of which one process at a time is the owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Home<'a> {
+    /// The database of a service, by its URL. One on a server may have several owners.
+    Database(ServiceId, &'a str),
+    /// The folder of a journal.
+    Journal(&'a Path),
+}
+
+/// Who owns a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    who: String,
+    socket: Option<PathBuf>,
+}
 
 /// A store cannot be owned.
 #[derive(Debug, Error)]
@@ -58,41 +79,51 @@ pub enum ClaimError {
 /// Ownership of a store, given back when it is dropped.
 #[derive(Debug)]
 pub struct Claim {
-    path: SocketPath,
+    place: SocketPath,
     _lock: File,
 }
 
+impl Owner {
+    /// Where it answers; `None` when it does not.
+    pub fn socket(&self) -> Option<&Path> {
+        self.socket.as_deref()
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.who)
+    }
+}
+
 impl SocketPath {
-    /// Where the socket of a service is: where `setting` says, unless that is `off`; else beside its
-    /// SQLite file; else nowhere.
-    pub fn of(service: ServiceId, setting: Option<&str>, database_url: &str) -> Option<Self> {
-        match setting.map(str::trim) {
-            Some("off") => None,
-            Some(path) if !path.is_empty() => Some(Self(path.into())),
-            _ => {
-                let file = sqlite_file(database_url)?;
-                Some(Self(
-                    file.with_file_name(format!("{}.admin.sock", service.slug())),
-                ))
-            }
-        }
+    /// The lock is beside the SQLite file or in the journal, whatever the setting, so that everybody finds
+    /// the same one; with a database on a server it is beside the socket. The socket is where `setting`
+    /// says, nowhere when that is `off`, else beside the lock.
+    pub fn of(setting: Option<&str>, home: Home<'_>) -> Option<Self> {
+        let setting = setting.map(str::trim).filter(|text| !text.is_empty());
+        let wanted = setting.filter(|text| *text != "off").map(PathBuf::from);
+        let beside = match home {
+            Home::Database(service, url) => sqlite_file(url)
+                .map(|file| file.with_file_name(format!("{}.admin.sock", service.slug()))),
+            Home::Journal(dir) => Some(dir.join("admin.sock")),
+        };
+        let lock = beside.as_ref().or(wanted.as_ref())?.with_extension("lock");
+        let socket = if setting.is_some() { wanted } else { beside };
+        Some(Self { lock, socket })
     }
 
-    /// The path.
-    pub fn path(&self) -> &Path {
-        &self.0
+    /// The socket; `None` when the service is not to have one.
+    pub fn socket(&self) -> Option<&Path> {
+        self.socket.as_deref()
     }
 
-    fn lock_path(&self) -> PathBuf {
-        self.0.with_extension("lock")
-    }
-
-    /// What the owner wrote about itself; `None` when nobody owns the store now. Changes nothing.
+    /// Who owns the store now. Changes nothing.
     ///
     /// # Errors
     /// When the lock cannot be looked at.
-    pub fn owner(&self) -> Result<Option<String>, ClaimError> {
-        let path = self.lock_path();
+    pub fn owner(&self) -> Result<Option<Owner>, ClaimError> {
+        let path = self.lock.clone();
         let mut file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -114,7 +145,16 @@ impl SocketPath {
     /// # Cancel safety
     /// Safe.
     pub async fn claim(&self, who: &str) -> Result<Claim, ClaimError> {
-        let path = self.lock_path();
+        self.claim_as(who, None).await
+    }
+
+    /// The same for who answers on the socket.
+    pub(crate) async fn claim_to_serve(&self, who: &str) -> Result<Claim, ClaimError> {
+        self.claim_as(who, self.socket()).await
+    }
+
+    async fn claim_as(&self, who: &str, socket: Option<&Path>) -> Result<Claim, ClaimError> {
+        let path = self.lock.clone();
         let failed = |source| ClaimError::Io {
             path: path.clone(),
             source,
@@ -134,50 +174,55 @@ impl SocketPath {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
                 Err(TryLockError::WouldBlock) => {
-                    let owner = read_owner(&mut lock);
+                    let owner = read_owner(&mut lock).to_string();
                     return Err(ClaimError::Owned { lock: path, owner });
                 }
                 Err(TryLockError::Error(source)) => return Err(failed(source)),
             }
         }
+        let socket = socket.map(std::path::absolute).transpose();
+        let socket = socket.map_err(failed)?.unwrap_or_default();
+        let text = format!(
+            "process {}: {who}\n{}",
+            std::process::id(),
+            socket.display()
+        );
         lock.set_len(0).map_err(failed)?;
-        write!(lock, "process {}: {who}", std::process::id()).map_err(failed)?;
+        lock.write_all(text.as_bytes()).map_err(failed)?;
         Ok(Claim {
-            path: self.clone(),
+            place: self.clone(),
             _lock: lock,
         })
     }
+}
 
-    /// A name for the same socket that fits into an address, for as long as the file is open.
-    ///
-    /// # Errors
-    /// When the folder cannot be opened.
-    pub fn short(&self) -> io::Result<(PathBuf, Option<File>)> {
-        let (Some(folder), Some(name)) = (self.0.parent(), self.0.file_name()) else {
-            return Ok((self.0.clone(), None));
-        };
-        if self.0.as_os_str().len() <= LONGEST || folder.as_os_str().is_empty() {
-            return Ok((self.0.clone(), None));
-        }
-        let folder = File::open(folder)?;
-        let path = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string());
-        Ok((path.join(name), Some(folder)))
+/// A name for the same socket that fits into an address, for as long as the file is open.
+///
+/// # Errors
+/// When the folder cannot be opened.
+pub fn short_path(socket: &Path) -> io::Result<(PathBuf, Option<File>)> {
+    let (Some(folder), Some(name)) = (socket.parent(), socket.file_name()) else {
+        return Ok((socket.to_owned(), None));
+    };
+    if socket.as_os_str().len() <= LONGEST || folder.as_os_str().is_empty() {
+        return Ok((socket.to_owned(), None));
     }
+    let folder = File::open(folder)?;
+    let path = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string());
+    Ok((path.join(name), Some(folder)))
 }
 
 impl Claim {
-    /// Listens on the socket; what an earlier owner left there goes.
+    /// Listens on the socket; what an earlier owner left there goes. `None` when there is to be none.
     ///
     /// # Errors
     /// When the system refuses.
-    pub(crate) fn listen(self) -> Result<OwnListener, ClaimError> {
-        let path = self.path.path().to_owned();
-        let failed = |source| ClaimError::Io {
-            path: path.clone(),
-            source,
+    pub(crate) fn listen(&self) -> Result<Option<OwnListener>, ClaimError> {
+        let Some(path) = self.place.socket().map(Path::to_owned) else {
+            return Ok(None);
         };
         let bind = || {
-            let (short, _folder) = self.path.short()?;
+            let (short, _folder) = short_path(&path)?;
             match std::fs::remove_file(&short) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -189,21 +234,19 @@ impl Claim {
             listener.set_nonblocking(true)?;
             Ok((tokio::net::UnixListener::from_std(listener)?, user))
         };
-        let (inner, user) = bind().map_err(failed)?;
-        Ok(OwnListener {
-            inner,
-            user,
-            _claim: self,
-        })
+        let (inner, user) = bind().map_err(|source| ClaimError::Io {
+            path: path.clone(),
+            source,
+        })?;
+        Ok(Some(OwnListener { inner, user }))
     }
 }
 
-/// Accepts connections of this user and of root, and of nobody else. Holds the claim.
+/// Accepts connections of this user and of root, and of nobody else.
 #[derive(Debug)]
 pub(crate) struct OwnListener {
     inner: tokio::net::UnixListener,
     user: u32,
-    _claim: Claim,
 }
 
 impl axum::serve::Listener for OwnListener {
@@ -228,11 +271,17 @@ impl axum::serve::Listener for OwnListener {
     }
 }
 
-fn read_owner(file: &mut File) -> String {
+fn read_owner(file: &mut File) -> Owner {
     let mut text = String::new();
-    match file.take(200).read_to_string(&mut text) {
-        Ok(_) if !text.is_empty() => text,
-        _ => "another process".to_owned(),
+    // An address and two lines of ours are no longer than this.
+    let read = file.take(8192).read_to_string(&mut text);
+    let (who, socket) = text.split_once('\n').unwrap_or((&text, ""));
+    let known = read.is_ok() && !who.is_empty();
+    Owner {
+        who: if known { who } else { "another process" }.to_owned(),
+        socket: Some(socket)
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from),
     }
 }
 
@@ -240,39 +289,74 @@ fn read_owner(file: &mut File) -> String {
 mod tests {
     use super::*;
 
-    fn of(setting: Option<&str>, url: &str) -> Option<String> {
-        SocketPath::of(ServiceId::File, setting, url).map(|p| p.path().display().to_string())
+    fn of(setting: Option<&str>, home: Home<'_>) -> (Option<String>, Option<String>) {
+        let path = SocketPath::of(setting, home);
+        let text = |path: &Path| path.display().to_string();
+        (
+            path.as_ref().and_then(|p| p.socket().map(text)),
+            path.map(|p| text(&p.lock)),
+        )
     }
 
     #[test]
-    fn the_socket_is_beside_the_file_or_where_it_is_wanted_or_nowhere() {
-        let beside = Some("/data/file.admin.sock".to_owned());
-        assert_eq!(of(None, "sqlite:///data/file.db"), beside);
-        assert_eq!(of(None, "sqlite:/data/x.db?mode=rwc"), beside);
-        assert_eq!(of(None, "postgres://host/name"), None);
-        assert_eq!(of(None, "sqlite::memory:"), None);
-        assert_eq!(of(Some("off"), "sqlite:///data/file.db"), None);
-        let elsewhere = Some("/run/file.sock".to_owned());
+    fn the_socket_is_where_it_is_wanted_and_the_lock_where_everybody_finds_it() {
+        let some = |text: &str| Some(text.to_owned());
+        let (socket, lock) = ("/data/file.admin.sock", some("/data/file.admin.lock"));
+        let sqlite = Home::Database(ServiceId::File, "sqlite:///data/file.db");
+        let beside = (some(socket), lock.clone());
+        assert_eq!(of(None, sqlite), beside);
+        assert_eq!(of(Some(" "), sqlite), beside);
+        let with_options = Home::Database(ServiceId::File, "sqlite:/data/x.db?mode=rwc");
+        assert_eq!(of(None, with_options), beside);
+        // Two processes with different settings meet at one lock all the same.
+        assert_eq!(of(Some("off"), sqlite), (None, lock.clone()));
+        let elsewhere = some("/run/file.sock");
         assert_eq!(
-            of(Some("/run/file.sock"), "postgres://host/name"),
-            elsewhere
+            of(Some("/run/file.sock"), sqlite),
+            (elsewhere.clone(), lock)
         );
+
+        let server = Home::Database(ServiceId::File, "postgres://host/name");
+        assert_eq!(of(None, server), (None, None));
+        assert_eq!(of(Some("off"), server), (None, None));
+        let there = (elsewhere, some("/run/file.lock"));
+        assert_eq!(of(Some("/run/file.sock"), server), there);
+        assert_eq!(
+            of(None, Home::Database(ServiceId::File, "sqlite::memory:")),
+            (None, None)
+        );
+
+        let journal = Home::Journal(Path::new("/data/events"));
+        let lock = some("/data/events/admin.lock");
+        let inside = (some("/data/events/admin.sock"), lock.clone());
+        assert_eq!(of(None, journal), inside);
+        assert_eq!(of(Some("off"), journal), (None, lock));
+    }
+
+    fn place(folder: &Path) -> SocketPath {
+        let file = folder.join("file.db");
+        let url = format!("sqlite://{}", file.display());
+        SocketPath::of(None, Home::Database(ServiceId::File, &url)).unwrap()
     }
 
     #[tokio::test]
     async fn a_store_has_one_owner_whose_name_others_see_and_a_dead_one_has_none() {
         let folder = tempfile::tempdir().unwrap();
-        let path = SocketPath(folder.path().join("file.admin.sock"));
+        let path = place(folder.path());
         assert!(path.owner().unwrap().is_none());
         assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none());
         let claim = path.claim("a test").await.unwrap();
         let owner = path.owner().unwrap().unwrap();
-        assert_eq!(owner, format!("process {}: a test", std::process::id()));
+        let text = format!("process {}: a test", std::process::id());
+        assert_eq!((owner.to_string(), owner.socket()), (text, None));
         let error = path.claim("another").await.unwrap_err().to_string();
         assert!(error.ends_with(&format!("is in use by {owner}")), "{error}");
         drop(claim);
         assert!(path.owner().unwrap().is_none());
-        drop(path.claim("the next").await.unwrap());
+        let claim = path.claim_to_serve("the next").await.unwrap();
+        let owner = path.owner().unwrap().unwrap();
+        assert_eq!(owner.socket(), path.socket());
+        drop(claim);
     }
 
     #[tokio::test]
@@ -280,15 +364,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let deep = folder.path().join("d".repeat(120));
         std::fs::create_dir(&deep).unwrap();
-        let path = SocketPath(deep.join("file.admin.sock"));
-        let mut listener = path.claim("a test").await.unwrap().listen().unwrap();
-        let (short, _folder) = path.short().unwrap();
+        let path = place(&deep);
+        let claim = path.claim_to_serve("a test").await.unwrap();
+        let mut listener = claim.listen().unwrap().unwrap();
+        let socket = path.socket().unwrap();
+        let (short, _folder) = short_path(socket).unwrap();
         let (client, served) = tokio::join!(
             UnixStream::connect(short),
             axum::serve::Listener::accept(&mut listener)
         );
         drop((client.unwrap(), served));
-        let mode = std::fs::metadata(path.path()).unwrap().permissions().mode();
+        let mode = std::fs::metadata(socket).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 }

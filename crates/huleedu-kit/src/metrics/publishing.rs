@@ -22,7 +22,7 @@ pub(crate) struct PublishWatch {
     pub(crate) service: ServiceId,
     pub(crate) drainer: DrainerHandle,
     pub(crate) publisher: Option<ResilientPublisher>,
-    pub(crate) store: Store,
+    pub(crate) store: Option<Store>,
     pub(crate) limit: u64,
     pub(crate) limit_bytes: u64,
 }
@@ -201,7 +201,7 @@ impl PublishWatch {
         published: Option<&PublisherStats>,
     ) -> Result<(), Error> {
         let published = published.copied().unwrap_or_default();
-        let full = published.refused_full + self.store.outbox_refused();
+        let full = published.refused_full + self.store.as_ref().map_or(0, Store::outbox_refused);
         f.counters(
             "kafka_publish_refused",
             "Events that were not taken",

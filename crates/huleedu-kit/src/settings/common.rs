@@ -4,23 +4,32 @@ use std::{path::PathBuf, time::Duration};
 
 use fusebox::{BreakerConfig, TripRule};
 
-use super::{reader::SettingsReader, value::SettingValue};
-use crate::{circuits::CircuitFile, consumer::chain};
+use super::{
+    poison::PoisonSettings,
+    reader::SettingsReader,
+    value::{Secret, SettingValue},
+};
+use crate::{
+    admin::{Home, SocketPath},
+    circuits::CircuitFile,
+    consumer::chain,
+    service::ServiceId,
+};
 
 /// What the kit itself needs to run a service.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct CommonSettings {
+    /// Whose settings these are.
+    pub service: ServiceId,
     /// Address to listen on.
     pub http_host: String,
     /// Port to listen on; 0 lets the system choose.
     pub http_port: u16,
     /// Kafka; `None` for a service without events.
     pub kafka: Option<KafkaSettings>,
-    /// Where the service keeps its state.
-    pub database_url: String,
-    /// Largest number of database connections.
-    pub database_max_connections: u32,
+    /// Where the service keeps its state; `None` for one that has none.
+    pub database: Option<DatabaseSettings>,
     /// Whether circuits judge at all.
     pub circuit_breaker_enabled: bool,
     /// Settings that go over those of the environment, by pattern of circuits' names.
@@ -31,6 +40,34 @@ pub struct CommonSettings {
     pub shutdown_timeout: Duration,
     /// Unix socket for operators, when it is not the one beside the store.
     pub admin_socket: Option<String>,
+}
+
+/// Where a service keeps its state.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct DatabaseSettings {
+    /// `sqlite:…` or `postgres:…`; it may hold a password.
+    pub url: Secret,
+    /// Largest number of connections.
+    pub max_connections: u32,
+}
+
+impl DatabaseSettings {
+    fn load(r: &mut SettingsReader<'_>) -> Self {
+        Self {
+            url: r.required(
+                "DATABASE_URL",
+                Secret::new(""),
+                "store: sqlite:///path/file.db or postgres://user:password@host/name",
+            ),
+            max_connections: r.get_in(
+                "DATABASE_MAX_CONNECTIONS",
+                4,
+                1..=1000,
+                "most database connections at once",
+            ),
+        }
+    }
 }
 
 /// How a service publishes and consumes.
@@ -45,6 +82,8 @@ pub struct KafkaSettings {
     pub fallback_queue_size: u64,
     /// How many bytes of events may wait.
     pub fallback_queue_bytes: u64,
+    /// What happens behind an event that Kafka refuses for good.
+    pub poison: PoisonSettings,
     /// For a service that publishes without changing state of its own.
     pub journal: Option<JournalSettings>,
     /// First wait before a failed event is tried again; doubles up to `retry_max`.
@@ -150,6 +189,7 @@ impl KafkaSettings {
                 8 * 1024 * 1024..=1 << 40,
                 "bytes of events that may wait for Kafka; beyond it publishing is refused",
             ),
+            poison: PoisonSettings::load(r),
             journal: r
                 .service()
                 .publishes_without_state()
@@ -188,24 +228,14 @@ impl KafkaSettings {
 impl CommonSettings {
     /// Reads them.
     pub fn load(r: &mut SettingsReader<'_>) -> Self {
-        let port = r.service().default_port();
+        let service = r.service();
+        let port = service.default_port();
         Self {
+            service,
             http_host: r.get("HTTP_HOST", "127.0.0.1".to_owned(), "address to listen on"),
             http_port: r.get("HTTP_PORT", port, "port to listen on; 0 = any free one"),
-            database_url: r
-                .required(
-                    "DATABASE_URL",
-                    super::Secret::new(""),
-                    "store: sqlite:///path/file.db or postgres://user:password@host/name",
-                )
-                .expose()
-                .to_owned(),
-            database_max_connections: r.get_in(
-                "DATABASE_MAX_CONNECTIONS",
-                4,
-                1..=1000,
-                "most database connections at once",
-            ),
+            database: (!r.service().publishes_without_state())
+                .then(|| DatabaseSettings::load(r)),
             circuit_breaker_enabled: r.get(
                 "CIRCUIT_BREAKER_ENABLED",
                 true,
@@ -226,9 +256,24 @@ impl CommonSettings {
             ),
             admin_socket: r.optional(
                 "ADMIN_SOCKET",
-                "Unix socket for `huleedu journal` and `huleedu dead`, or off; else it is beside the SQLite file",
+                "Unix socket for `huleedu journal`, `dead` and `blocked`, or off; else it is beside the SQLite \
+                 file or in the journal",
             ),
         }
+    }
+
+    /// What the service keeps, of which one process is the owner.
+    pub fn home(&self) -> Option<Home<'_>> {
+        let database = self.database.as_ref();
+        let journal = self.kafka.as_ref().and_then(|kafka| kafka.journal.as_ref());
+        database
+            .map(|database| Home::Database(self.service, database.url.expose()))
+            .or_else(|| journal.map(|journal| Home::Journal(&journal.dir)))
+    }
+
+    /// Where the owner is found; `None` where nothing shows whether there is one.
+    pub fn admin_place(&self) -> Option<SocketPath> {
+        SocketPath::of(self.admin_socket.as_deref(), self.home()?)
     }
 }
 

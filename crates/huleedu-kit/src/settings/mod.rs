@@ -7,12 +7,15 @@
 
 mod common;
 mod env;
+mod poison;
 mod reader;
 mod value;
 
 pub use common::{
-    CircuitDefaults, CommonSettings, JournalSettings, KafkaSettings, PublishMode, circuit_config,
+    CircuitDefaults, CommonSettings, DatabaseSettings, JournalSettings, KafkaSettings, PublishMode,
+    circuit_config,
 };
 pub use env::Env;
+pub use poison::{PoisonSettings, PolicyByTopic};
 pub use reader::{SettingRow, SettingsError, SettingsReader, Source};
 pub use value::{Secret, SettingValue};

@@ -53,7 +53,7 @@ impl Lease {
     /// A lease of another length, for tests.
     pub(super) fn lasting(length: Duration, margin: Duration) -> Self {
         Self {
-            owner: Uuid::new_v4().to_string(),
+            owner: name(),
             length,
             margin,
             held: Mutex::new(Held {
@@ -132,6 +132,30 @@ impl Lease {
         held.until = Instant::now();
         Ok(())
     }
+}
+
+/// Who this process is, for people and, by the number at its end, for good.
+fn name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = match host.trim() {
+        "" => "an unknown host",
+        host => host,
+    };
+    format!(
+        "process {} on {host}, {}",
+        std::process::id(),
+        Uuid::new_v4()
+    )
+}
+
+/// The owner of a lease that has not passed.
+pub(super) async fn sender(store: &Store) -> Result<Option<String>, StoreError> {
+    let clock = clock(store.dialect);
+    let sql = format!("SELECT owner FROM outbox_lease WHERE name = 'drainer' AND until >= {clock}");
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .fetch_optional(&store.pool)
+        .await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 
 /// The database's time in Unix milliseconds.

@@ -297,6 +297,18 @@ impl Store {
         self.outbox.bytes_limit.store(bytes, Ordering::Relaxed);
     }
 
+    /// Which of several processes on this database sends what waits in its outbox; `None` when none does
+    /// now, and for SQLite, whose file belongs to one process.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn outbox_sender(&self) -> Result<Option<String>, StoreError> {
+        match self.dialect {
+            Dialect::Sqlite => Ok(None),
+            Dialect::Postgres => lease::sender(self).await,
+        }
+    }
+
     /// Events that were refused because too many wait.
     pub(crate) fn outbox_refused(&self) -> u64 {
         self.outbox.refused.load(Ordering::Relaxed)

@@ -121,8 +121,12 @@ impl OutboxBacklog {
         }
     }
 
-    /// Whether this process is the one that sends.
-    async fn holds_lease(&self) -> Result<bool, StoreError> {
+    /// Whether this process is the one that sends; takes the lease when nobody has it. Asked more often
+    /// than once in a while, it answers from memory.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_mine(&self) -> Result<bool, StoreError> {
         match &self.lease {
             None => Ok(true),
             Some(lease) => lease.hold(&self.store).await,
@@ -130,7 +134,7 @@ impl OutboxBacklog {
     }
 
     async fn peek_rows(&self, after: Position, limit: usize) -> Result<Vec<Parked>, StoreError> {
-        if !self.holds_lease().await? {
+        if !self.is_mine().await? {
             return Ok(Vec::new());
         }
         let inherited = self
@@ -199,7 +203,7 @@ impl OutboxBacklog {
     }
 
     async fn read_stats(&self) -> Result<BacklogStats, StoreError> {
-        self.holds_lease().await?;
+        self.is_mine().await?;
         let waiting =
             sqlx::query("SELECT COUNT(*), MIN(created_at) FROM outbox WHERE settled_at IS NULL")
                 .fetch_one(self.store.pool())

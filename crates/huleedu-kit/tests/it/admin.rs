@@ -15,7 +15,9 @@ use fusebox_kafka::{Backlog as _, Position};
 use huleedu_contracts::{headers, topics::Topic};
 use huleedu_kit::{
     ServiceCore, ServiceId, ServiceInput,
-    admin::{AdminError, DeadKind, DeadQuery, Desk, EventQuery, QueueStats, SocketPath},
+    admin::{
+        AdminError, DeadKind, DeadQuery, Desk, EventQuery, Home, QueueStats, SocketPath, StoreDesk,
+    },
     consumer::{EventHandler, HandlerError, Incoming, UnitOfWork},
     runtime,
     store::{NoObserver, OutboxBacklog, Store, StoreError, StoreOptions},
@@ -94,7 +96,7 @@ async fn a_refused_event_goes_out_again_behind_all_that_waits_under_its_own_id()
     let waiting = backlog.peek(Position::START, 10).await.unwrap();
     let last = waiting.last().unwrap();
     assert_eq!(waiting.len(), 3);
-    assert_eq!(last.position.0, requeued.position);
+    assert_eq!(Some(last.position.0), requeued.position);
     let mut expected = first.record.clone();
     let from = format!("{SERVICE}/{}", letter.id);
     expected
@@ -176,7 +178,7 @@ async fn a_store_is_looked_at_from_outside_without_a_change_and_only_in_its_own_
     let look = Store::attach(SERVICE, sqlite(&folder), false)
         .await
         .unwrap();
-    let desk = Desk::new(SERVICE, look.clone());
+    let desk = StoreDesk::new(SERVICE, look.clone());
     assert_eq!(desk.stats().await.unwrap().waiting, 1);
     let report = desk.verify(|_, _| ()).await.unwrap();
     assert_eq!((report.rows, report.findings), (1, Vec::new()));
@@ -195,7 +197,7 @@ async fn a_store_is_looked_at_from_outside_without_a_change_and_only_in_its_own_
         .execute(own.pool())
         .await
         .unwrap();
-    let findings = Desk::new(SERVICE, own.clone())
+    let findings = StoreDesk::new(SERVICE, own.clone())
         .verify(|_, _| ())
         .await
         .unwrap()
@@ -259,8 +261,12 @@ async fn through_the_socket_a_dead_letter_is_applied_when_its_cause_is_gone() {
         Arc::<Repairable>::clone(&handler) as _,
     );
     let service = core.launch(Router::new());
-    let socket = SocketPath::of(SERVICE, env.get("ADMIN_SOCKET"), "").unwrap();
-    let owner = socket.owner().unwrap().unwrap();
+    let database = Home::Database(SERVICE, env.get("DATABASE_URL").unwrap());
+    let place = SocketPath::of(env.get("ADMIN_SOCKET"), database).unwrap();
+    let owner = place.owner().unwrap().unwrap();
+    let socket = owner.socket().unwrap().to_owned();
+    assert_eq!(Some(socket.as_path()), place.socket());
+    let owner = owner.to_string();
     assert_eq!(
         owner,
         format!("process {}: huleedu {SERVICE}", std::process::id())
@@ -279,7 +285,7 @@ async fn through_the_socket_a_dead_letter_is_applied_when_its_cause_is_gone() {
     // Makes the process's choice of TLS, which every client needs.
     drop(http_client());
     let http = reqwest::Client::builder()
-        .unix_socket(socket.path())
+        .unix_socket(socket)
         .build()
         .unwrap();
     let ask = async |path: &str| {
@@ -328,5 +334,5 @@ async fn through_the_socket_a_dead_letter_is_applied_when_its_cause_is_gone() {
         .unwrap();
     assert_eq!(sent.get::<i64, _>(0), 1);
     service.stop().await.unwrap();
-    assert!(socket.owner().unwrap().is_none());
+    assert!(place.owner().unwrap().is_none());
 }

@@ -6,9 +6,11 @@ use fusebox_kafka::{Backlog as _, Position};
 use huleedu_contracts::{events::Event as _, ids::EventId, topics::Topic};
 use huleedu_kit::{
     CallContext, ServiceId,
-    store::{Migration, OutboxBacklog, PublishObserver, Store, StoreError, StoreOptions},
+    store::{Dialect, Migration, OutboxBacklog, PublishObserver, Store, StoreError, StoreOptions},
     testing::service_env,
 };
+
+use sqlx::Row as _;
 
 use crate::flow::{Sample, sample};
 
@@ -250,6 +252,31 @@ async fn of_two_processes_one_sends_and_the_other_takes_over() {
     publish(2).await;
     let all = a.peek(Position::START, 10).await.unwrap();
     assert_eq!(all.iter().map(|p| p.attempts).collect::<Vec<_>>(), [1, 0]);
+    // Everybody can see who it is, and for how long by the database's clock.
+    let owner: String = sqlx::query("SELECT owner FROM outbox_lease")
+        .fetch_one(stores[0].pool())
+        .await
+        .unwrap()
+        .get(0);
+    let process = format!("process {} on ", std::process::id());
+    assert!(owner.starts_with(&process), "{owner}");
+    let now = match stores[0].dialect() {
+        Dialect::Sqlite => "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
+        Dialect::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+    };
+    let left: i64 = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "SELECT until - {now} FROM outbox_lease"
+    )))
+    .fetch_one(stores[0].pool())
+    .await
+    .unwrap()
+    .get(0);
+    let length_ms = i64::try_from(length.as_millis()).unwrap();
+    assert!((1..=length_ms).contains(&left), "{left}");
+    let sender = stores[1].outbox_sender().await.unwrap();
+    let expected = (stores[1].dialect() == Dialect::Postgres).then_some(owner);
+    assert_eq!(sender, expected);
+    assert!(a.is_mine().await.unwrap() && !b.is_mine().await.unwrap());
     // Prolonged in time by counting alone, it keeps the other out beyond its first length.
     let until = Instant::now() + length * 2;
     while Instant::now() < until {

@@ -1,4 +1,4 @@
-//! The command line of `journal` and `dead`.
+//! The command line of `journal`, `dead` and `blocked`.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -25,8 +25,8 @@ pub(crate) struct WhereArgs {
 
 const PLACES: &str = "\
 Where: --data-dir DIR is the directory of `huleedu up --data-dir DIR`; --service SERVICE without it takes \
-DATABASE_URL from the environment, as `huleedu run` does; --journal DIR is a journal directory alone. \
-While a process owns the store it is asked through its admin socket; otherwise the store is opened \
+DATABASE_URL (the gateway: KAFKA_JOURNAL_DIR) and ADMIN_SOCKET from the environment, as `huleedu run` does; \
+--journal DIR is a journal directory alone. While a process owns the store it is asked through its admin socket; otherwise the store is opened \
 directly. Nothing is changed unless the command says so.";
 
 /// Arguments of `journal`.
@@ -44,7 +44,8 @@ pub(crate) struct JournalArgs {
 pub(crate) enum JournalCommand {
     /// How much waits for Kafka, for how long, and who owns it
     #[command(after_help = "\
-Columns: limit is where publishing is refused (503 at the edge); refused are dead letters that Kafka did not \
+Columns: limit is where publishing is refused (503 at the edge); held up are events that Kafka refused and that \
+keep those behind them (`huleedu blocked list`); refused are dead letters that Kafka did not \
 take, given up are received events that could not be applied (`huleedu dead list`).\n\n\
 Examples:\n  \
   huleedu journal stats --data-dir ./data\n  \
@@ -90,7 +91,13 @@ Examples:\n  \
     #[command(after_help = "\
 A running service drains by itself; this is for a directory whose service will not come back soon. Order and \
 event ids are kept. Ctrl-C stops at any moment: what was acknowledged is settled, the rest still waits.\n\n\
-Exit code: 0 when nothing waits any more, 1 when Kafka took nothing for --patience, 130 after Ctrl-C.\n\n\
+A service that runs is found out, also one on another machine with the same PostgreSQL: the outbox has a lease \
+that one process holds. One that was killed there may still have it for 15 s; the command waits that long. A \
+service that is started meanwhile sends nothing before the command has ended.\n\n\
+Where KAFKA_POISON_POLICY in this environment says block, an event that Kafka refuses for good keeps those \
+behind it, as in the service; the command names it and ends.\n\n\
+Exit code: 0 when nothing waits any more, 1 when something is left (Kafka took nothing for --patience, or it is \
+behind a refused event), 130 after Ctrl-C.\n\n\
 Example:\n  KAFKA_BOOTSTRAP_SERVERS=kafka:9092 huleedu journal drain --data-dir ./data")]
     Drain {
         /// Kafka brokers, host:port, separated by commas
@@ -99,10 +106,6 @@ Example:\n  KAFKA_BOOTSTRAP_SERVERS=kafka:9092 huleedu journal drain --data-dir 
         /// Give up when Kafka took nothing for this many seconds
         #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = crate::cli::seconds)]
         patience: Duration,
-        /// The service is stopped everywhere. Needed where that cannot be seen (PostgreSQL without an
-        /// admin socket): two that drain send everything twice
-        #[arg(long)]
-        stopped: bool,
     },
 }
 
@@ -163,7 +166,14 @@ makes the same dead letter again.\n\n\
 Examples:\n  \
   huleedu dead requeue spellchecker/received-3 --data-dir ./data\n  \
   huleedu dead requeue --all --code RETRIES_EXHAUSTED --data-dir ./data --yes")]
-    Requeue(WhichDead),
+    Requeue {
+        #[command(flatten)]
+        which: WhichDead,
+        /// Also received ones that were sent longer ago than services remember what they have applied
+        /// (`INBOX_RETENTION_SECONDS`): who has applied such an event applies it again
+        #[arg(long)]
+        old: bool,
+    },
     /// Remove dead letters for good
     #[command(after_help = "\
 What was received and has a copy in the topic's .DLQ stays there; the row here, and with it the way back by \
@@ -172,6 +182,54 @@ Examples:\n  \
   huleedu dead discard file/sent-17 --data-dir ./data\n  \
   huleedu dead discard --all --code UNREADABLE --data-dir ./data --yes")]
     Discard(WhichDead),
+}
+
+/// Arguments of `blocked`.
+#[derive(Debug, Args)]
+#[command(after_help = PLACES)]
+pub(crate) struct BlockedArgs {
+    #[command(flatten)]
+    pub(crate) place: WhereArgs,
+    #[command(subcommand)]
+    pub(crate) command: BlockedCommand,
+}
+
+/// What to do with lanes that a refused event holds up.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BlockedCommand {
+    /// The events that Kafka refused and that hold up those behind them, and for how long
+    #[command(after_help = "\
+Only where KAFKA_POISON_POLICY or KAFKA_POISON_POLICY_BY_TOPIC says block-key or block-topic; under skip a refused \
+event is a dead letter at once. Columns: key is the one that is held up, (all) when the whole topic is; held up is \
+for how long this process does it (after a restart the event is tried again, and held again if it is refused); \
+behind is how many wait for it.\n\n\
+Nothing is lost and nothing is out of order while it lasts, and nothing of that key arrives.\n\n\
+Examples:\n  \
+huleedu blocked list --data-dir ./data\n  \
+huleedu blocked list --data-dir ./data --json | jq '.[] | select(.behind > 100)'")]
+    List,
+    /// Send them again, in their place, after the cause is gone
+    #[command(after_help = "\
+The order is kept: the event goes first, then those behind it. If Kafka refuses it again, all is as before. Repair \
+the cause first: raise the limit of topic or broker, change the policy that refused.\n\n\
+Exit code: 0 when Kafka has it, 1 when it was refused again or nothing has come of it in 10 s.\n\n\
+Example:\n  huleedu blocked retry file/17 --data-dir ./data")]
+    Retry {
+        /// PLACE/POSITION as in `list`; the position alone where there is one place
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
+    /// Make them dead letters and let those behind them go on
+    #[command(after_help = "\
+The order is NOT kept for this event: those behind it are sent without it, so readers of its key miss one step. It \
+is kept as a dead letter; `huleedu dead requeue` sends it later, behind all the others. Look first with \
+`huleedu journal show PLACE/POSITION`.\n\n\
+Example:\n  huleedu blocked bury file/17 --data-dir ./data")]
+    Bury {
+        /// PLACE/POSITION as in `list`; the position alone where there is one place
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
 }
 
 /// Which dead letters.

@@ -1,12 +1,24 @@
 //! The admin socket of a running process.
 
-use std::{fs::File, time::Duration};
+use std::{fmt, fs::File, path::Path, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
 use huleedu_contracts::error::ErrorBody;
-use huleedu_kit::admin::SocketPath;
-use reqwest::{Client as Http, Method};
+use huleedu_kit::admin::short_path;
+use reqwest::{Client as Http, Method, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
+
+/// What was asked for is not there, or not any more.
+#[derive(Debug)]
+pub(crate) struct Gone(pub(crate) String);
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Gone {}
 
 /// A client of one process.
 #[derive(Debug)]
@@ -18,11 +30,10 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A client of whoever owns the store behind this socket.
-    pub(crate) fn new(socket: &SocketPath, owner: String) -> anyhow::Result<Self> {
-        let (path, folder) = socket
-            .short()
-            .with_context(|| format!("cannot use {}", socket.path().display()))?;
+    /// A client of the owner that answers on this socket.
+    pub(crate) fn new(socket: &Path, owner: String) -> anyhow::Result<Self> {
+        let (path, folder) =
+            short_path(socket).with_context(|| format!("cannot use {}", socket.display()))?;
         let http = Http::builder()
             .unix_socket(path)
             .timeout(Duration::from_secs(30))
@@ -73,6 +84,9 @@ impl Client {
         if !status.is_success() {
             let message = serde_json::from_str::<ErrorBody>(&text)
                 .map_or_else(|_| format!("{status}: {text}"), |b| b.error.message);
+            if status == StatusCode::NOT_FOUND {
+                bail!(Gone(message));
+            }
             bail!("{message}");
         }
         serde_json::from_str(&text).with_context(|| {

@@ -1,9 +1,9 @@
 //! `huleedu dead`.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
-use anyhow::Context as _;
-use huleedu_kit::admin::{DeadId, DeadQuery, DeadSummary};
+use anyhow::{Context as _, bail};
+use huleedu_kit::admin::{DeadId, DeadKind, DeadQuery, DeadSummary, Requeued};
 use serde_json::json;
 
 use super::{
@@ -24,7 +24,7 @@ pub(crate) async fn run(args: &DeadArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         DeadCommand::List { filter, limit } => list(&places, filter, *limit, json).await,
         DeadCommand::Show { id } => show(&places, id, json).await,
-        DeadCommand::Requeue(which) => requeue(&places, which, json).await,
+        DeadCommand::Requeue { which, old } => requeue(&places, which, *old, json).await,
         DeadCommand::Discard(which) => discard(&places, which, json).await,
     }
 }
@@ -179,20 +179,29 @@ async fn chosen<'a>(
     Ok(all)
 }
 
-async fn requeue(places: &[Place], which: &WhichDead, json: bool) -> anyhow::Result<ExitCode> {
+async fn requeue(
+    places: &[Place],
+    which: &WhichDead,
+    old: bool,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
     let chosen = chosen(places, which).await?;
     let total = chosen.iter().map(|(_, ids)| ids.len() as u64).sum();
     let (mut progress, mut done, mut failed) = (Progress::new(), Vec::new(), 0);
     for (place, ids) in chosen {
         let hand = Hand::on(place, Purpose::Change).await?;
         for id in ids {
-            match hand.requeue(id).await {
+            match requeue_one(&hand, place, id, old).await {
                 Ok(requeued) => {
+                    let position = requeued.position;
                     let text = format!(
-                        "{} requeued: event {} waits at position {} for {}",
+                        "{} requeued: event {} {} for {}",
                         full(place, id),
                         requeued.event_id,
-                        requeued.position,
+                        position.map_or_else(
+                            || "went to Kafka at once".to_owned(),
+                            |position| format!("waits at position {position}")
+                        ),
                         requeued.topic
                     );
                     done.push((full(place, id), requeued, text));
@@ -236,6 +245,30 @@ async fn requeue(places: &[Place], which: &WhichDead, json: bool) -> anyhow::Res
         );
     }
     Ok(code(failed))
+}
+
+/// One that others may have applied and forgotten is not sent to them again by accident.
+async fn requeue_one(
+    hand: &Hand,
+    place: &Place,
+    id: DeadId,
+    old: bool,
+) -> anyhow::Result<Requeued> {
+    if !old && id.kind == DeadKind::Received {
+        let sent = hand.dead_letter(id).await?.event_at_ms;
+        let age = sent.map(|sent| show::now_ms().saturating_sub(sent));
+        let age = age.and_then(|age| u64::try_from(age).ok()).unwrap_or(0);
+        if Duration::from_millis(age) > place.retention {
+            bail!(
+                "it was sent {} ago, and services remember what they have applied for {} \
+                 (INBOX_RETENTION_SECONDS): one that has applied it would apply it again. --old sends it all \
+                 the same",
+                show::age(age),
+                show::age(place.retention.as_millis().try_into().unwrap_or(u64::MAX))
+            );
+        }
+    }
+    hand.requeue(id).await
 }
 
 async fn discard(places: &[Place], which: &WhichDead, json: bool) -> anyhow::Result<ExitCode> {

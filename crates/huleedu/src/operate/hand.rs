@@ -1,23 +1,22 @@
 //! One store or journal under an operator's hand: through the process that owns it, or directly.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, anyhow, bail};
-use fusebox_journal::{Entry, Inspection, Journal, JournalConfig, Position, Stored};
-use fusebox_kafka::Record;
+use fusebox_journal::{Journal, JournalConfig};
 use huleedu_kit::{
+    ServiceId,
     admin::{
-        Body, Claim, DeadDetail, DeadId, DeadKind, DeadQuery, DeadSummary, Desk, EventDetail,
-        EventQuery, EventSummary, QueueStats, Requeued,
+        AdminError, BlockedLane, Claim, DeadDetail, DeadId, DeadQuery, DeadSummary, Desk,
+        EventDetail, EventQuery, EventSummary, JournalDesk, QueueStats, Requeued, Resolved,
     },
     store::{NoObserver, Store, StoreError, StoreOptions},
 };
 use reqwest::Method;
 
 use super::{
-    client::Client,
-    places::{Place, StorePlace},
-    show,
+    client::{Client, Gone},
+    places::{Kept, Place},
 };
 
 /// Longest page that is asked for at once.
@@ -28,16 +27,20 @@ const PAGE: usize = 500;
 pub(crate) enum Hand {
     /// The process that owns it answers.
     Live(Client),
-    /// Nobody owns it.
+    /// Nobody owns it, or the owner answers nobody.
     Direct {
         desk: Desk,
+        owner: Option<String>,
         /// Held while something is changed, so that the service does not start in between.
         _claim: Option<Claim>,
     },
-    /// A journal, looked at.
-    Look(Box<Inspection>),
-    /// A journal, owned.
-    Own(Journal),
+}
+
+/// What somebody decided about a lane that is held up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    Retry,
+    Bury,
 }
 
 /// What the hand is for.
@@ -50,33 +53,46 @@ pub(crate) enum Purpose {
 impl Hand {
     /// Takes a place.
     pub(crate) async fn on(place: &Place, purpose: Purpose) -> anyhow::Result<Self> {
-        match place {
-            Place::Store(store) => Self::on_store(store, purpose).await,
-            Place::Journal { dir, .. } if purpose == Purpose::Look => {
-                let look = Journal::inspect(dir)
-                    .with_context(|| format!("cannot look at the journal {}", dir.display()))?;
-                Ok(Self::Look(Box::new(look)))
-            }
-            Place::Journal { dir, .. } => Ok(Self::Own(own(dir.clone()).await?)),
-        }
-    }
-
-    async fn on_store(place: &StorePlace, purpose: Purpose) -> anyhow::Result<Self> {
-        if let Some(socket) = &place.socket
-            && let Some(owner) = socket.owner()?
+        let mut owner = None;
+        if let Some(at) = &place.owner_at
+            && let Some(live) = at.owner()?
         {
-            return Ok(Self::Live(Client::new(socket, owner)?));
+            if let Some(socket) = live.socket() {
+                return Ok(Self::Live(Client::new(socket, live.to_string())?));
+            }
+            if purpose == Purpose::Change {
+                bail!(
+                    "{} is in use by {live}, which has no admin socket; stop it first",
+                    place.name()
+                );
+            }
+            owner = Some(live.to_string());
         }
-        let claim = match &place.socket {
-            Some(socket) if purpose == Purpose::Change => {
-                let who = format!("an operator's command on {}", place.service);
-                Some(socket.claim(&who).await?)
+        let claim = match &place.owner_at {
+            Some(at) if purpose == Purpose::Change => {
+                let who = format!("an operator's command on {}", place.name());
+                Some(at.claim(&who).await?)
             }
             _ => None,
         };
-        let store = attach(place, purpose).await?;
+        let desk = match &place.kept {
+            Kept::Store { service, url } => {
+                let store = attach(*service, url, place.limit, purpose).await?;
+                Desk::new(*service, store)
+            }
+            Kept::Journal(dir) if purpose == Purpose::Look => {
+                let look = Journal::inspect(dir)
+                    .with_context(|| format!("cannot look at the journal {}", dir.display()))?;
+                owner = owner.or_else(|| look.owner().map(str::to_owned));
+                Desk::Journal(JournalDesk::looking(place.name(), look))
+            }
+            Kept::Journal(dir) => {
+                Desk::Journal(JournalDesk::owning(place.name(), own(dir.clone()).await?))
+            }
+        };
         Ok(Self::Direct {
-            desk: Desk::new(place.service, store),
+            desk,
+            owner,
             _claim: claim,
         })
     }
@@ -85,33 +101,14 @@ impl Hand {
     pub(crate) fn owner(&self) -> Option<&str> {
         match self {
             Self::Live(client) => Some(client.owner()),
-            Self::Look(look) => look.owner(),
-            Self::Direct { .. } | Self::Own(_) => None,
+            Self::Direct { owner, .. } => owner.as_deref(),
         }
     }
 
-    pub(crate) async fn stats(&self, place: &Place) -> anyhow::Result<QueueStats> {
+    pub(crate) async fn stats(&self) -> anyhow::Result<QueueStats> {
         match self {
             Self::Live(client) => client.ask(Method::GET, "stats", &()).await,
             Self::Direct { desk, .. } => Ok(desk.stats().await?),
-            Self::Look(look) => {
-                let view = look.overview()?;
-                let age = |at: i64| u64::try_from(show::now_ms().saturating_sub(at)).unwrap_or(0);
-                Ok(QueueStats {
-                    service: place.name().to_owned(),
-                    process: None,
-                    waiting: view.waiting,
-                    waiting_by_topic: BTreeMap::new(),
-                    limit: None,
-                    oldest_age_ms: view.oldest_admitted_at_ms.map(age),
-                    sent_kept: 0,
-                    dead_sent: view.dead,
-                    dead_received: BTreeMap::new(),
-                    circuit: None,
-                    delivered: None,
-                })
-            }
-            Self::Own(_) => bail!("a journal is looked at for this"),
         }
     }
 
@@ -132,8 +129,6 @@ impl Hand {
             let page = match self {
                 Self::Live(client) => client.ask(Method::GET, "journal", &query).await?,
                 Self::Direct { desk, .. } => desk.events(&query).await?,
-                Self::Look(look) => peek(look, &query)?,
-                Self::Own(_) => bail!("a journal is looked at for this"),
             };
             let Some(last) = page.last() else { break };
             query.after = last.position;
@@ -144,25 +139,40 @@ impl Hand {
     }
 
     pub(crate) async fn event(&self, id: &str) -> anyhow::Result<EventDetail> {
-        let position: i64 = id
-            .parse()
-            .with_context(|| format!("`{id}` is no position; see `huleedu journal list`"))?;
+        let position = position(id)?;
         match self {
             Self::Live(client) => {
                 let path = format!("journal/{position}");
                 client.ask(Method::GET, &path, &()).await
             }
-            Self::Direct { desk, .. } => Ok(desk.event(position).await?),
-            Self::Look(look) => {
-                let wanted = journal_position(position)?;
-                let before = Position(wanted.0.saturating_sub(1));
-                let found = look.peek(before, 1, usize::MAX)?.pop();
-                let stored = found.filter(|stored| stored.position == wanted);
-                stored.map(|s| detail(&s)).ok_or_else(|| {
-                    anyhow!("event {position} does not exist, or does not wait any more")
-                })
+            Self::Direct { desk, .. } => desk.event(position).await.map_err(gone),
+        }
+    }
+
+    /// Lanes that are held up; `None` when no process runs that could hold any up.
+    pub(crate) async fn blocked(&self) -> anyhow::Result<Option<Vec<BlockedLane>>> {
+        match self {
+            Self::Live(client) => Ok(Some(client.ask(Method::GET, "blocked", &()).await?)),
+            Self::Direct { .. } => Ok(None),
+        }
+    }
+
+    /// Decides about one of them, and tells what comes of it.
+    pub(crate) async fn resolve(&self, id: &str, decision: Decision) -> anyhow::Result<Resolved> {
+        let position = position(id)?;
+        let word = match decision {
+            Decision::Retry => "retry",
+            Decision::Bury => "bury",
+        };
+        match self {
+            Self::Live(client) => {
+                let path = format!("blocked/{position}/{word}");
+                client.ask(Method::POST, &path, &()).await
             }
-            Self::Own(_) => bail!("a journal is looked at for this"),
+            Self::Direct { .. } => bail!(
+                "nothing is held up while nobody sends: its service does not run, or answers nobody. When it \
+                 starts, the event is tried again"
+            ),
         }
     }
 
@@ -180,8 +190,6 @@ impl Hand {
             let page = match self {
                 Self::Live(client) => client.ask(Method::GET, "dead", &query).await?,
                 Self::Direct { desk, .. } => desk.dead(&query).await?,
-                Self::Look(look) => dead_of(look, &query)?,
-                Self::Own(_) => bail!("a journal is looked at for this"),
             };
             let Some(last) = page.last() else { break };
             query.after = Some(last.id);
@@ -194,35 +202,7 @@ impl Hand {
     pub(crate) async fn dead_letter(&self, id: DeadId) -> anyhow::Result<DeadDetail> {
         match self {
             Self::Live(client) => client.ask(Method::GET, &format!("dead/{id}"), &()).await,
-            Self::Direct { desk, .. } => Ok(desk.dead_letter(id).await?),
-            Self::Look(look) => {
-                let letter = look.dead_letter(of_journal(id)?)?;
-                let content = content(&letter.entry);
-                Ok(DeadDetail {
-                    summary: DeadSummary {
-                        id,
-                        event_id: Some(uuid(letter.entry.id)),
-                        topic: letter.entry.label.to_string(),
-                        code: letter.burial.code,
-                        reason: letter.burial.reason,
-                        attempts: letter.burial.attempts.into(),
-                        bytes: letter.entry.data.len() as u64,
-                        died_at_ms: letter.burial.buried_at_ms,
-                    },
-                    correlation_id: None,
-                    key: content.key.map(Body::Text),
-                    partition: None,
-                    offset: None,
-                    event_at_ms: Some(letter.entry.admitted_at_ms),
-                    headers: content
-                        .headers
-                        .into_iter()
-                        .map(|(n, v)| (n, Body::Text(v)))
-                        .collect(),
-                    payload: content.payload,
-                })
-            }
-            Self::Own(_) => bail!("a journal is looked at for this"),
+            Self::Direct { desk, .. } => desk.dead_letter(id).await.map_err(gone),
         }
     }
 
@@ -233,18 +213,6 @@ impl Hand {
                 client.ask(Method::POST, &path, &()).await
             }
             Self::Direct { desk, .. } => Ok(desk.requeue(id).await?),
-            Self::Own(journal) => {
-                let position = of_journal(id)?;
-                let letter = journal.dead_letter(position)?;
-                let new = journal.requeue(position)?;
-                Ok(Requeued {
-                    id,
-                    position: i64::try_from(new.0).unwrap_or(i64::MAX),
-                    event_id: uuid(letter.entry.id),
-                    topic: letter.entry.label.to_string(),
-                })
-            }
-            Self::Look(_) => bail!("a journal that is looked at is not changed"),
         }
     }
 
@@ -252,29 +220,43 @@ impl Hand {
         match self {
             Self::Live(client) => client.ask(Method::DELETE, &format!("dead/{id}"), &()).await,
             Self::Direct { desk, .. } => Ok(desk.discard(id).await?),
-            Self::Own(journal) => Ok(journal.discard(of_journal(id)?)?),
-            Self::Look(_) => bail!("a journal that is looked at is not changed"),
         }
     }
 }
 
+fn position(id: &str) -> anyhow::Result<i64> {
+    id.parse()
+        .with_context(|| format!("`{id}` is no position; see `huleedu journal list`"))
+}
+
+fn gone(error: AdminError) -> anyhow::Error {
+    match error {
+        AdminError::NotFound(_) => anyhow!(Gone(error.to_string())),
+        error => error.into(),
+    }
+}
+
 /// Opens a store that nobody owns.
-pub(crate) async fn attach(place: &StorePlace, purpose: Purpose) -> anyhow::Result<Store> {
+pub(crate) async fn attach(
+    service: ServiceId,
+    url: &str,
+    limit: u64,
+    purpose: Purpose,
+) -> anyhow::Result<Store> {
     let options = StoreOptions {
-        url: place.url.clone(),
+        url: url.to_owned(),
         max_connections: 2,
-        outbox_limit: place.limit,
+        outbox_limit: limit,
         observer: Arc::new(NoObserver),
     };
-    Store::attach(place.service, options, purpose == Purpose::Change)
+    Store::attach(service, options, purpose == Purpose::Change)
         .await
         .map_err(|error| match error {
             // Not its URL: that may hold a password.
             StoreError::Open(_) => anyhow!(error).context(format!(
-                "the database of {} is not there or does not answer",
-                place.service
+                "the database of {service} is not there or does not answer"
             )),
-            error => anyhow!(error).context(format!("the database of {}", place.service)),
+            error => anyhow!(error).context(format!("the database of {service}")),
         })
 }
 
@@ -292,107 +274,4 @@ pub(crate) async fn own(dir: PathBuf) -> anyhow::Result<Journal> {
             "the journal cannot be owned; while its service runs, that sends what waits and keeps the \
              dead letters: stop it first",
         )
-}
-
-/// Key, headers and payload of a record in a journal.
-struct Content {
-    key: Option<String>,
-    headers: Vec<(String, String)>,
-    payload: Body,
-}
-
-/// One that this program cannot read is shown as the bytes it is.
-fn content(entry: &Entry) -> Content {
-    match Record::from_journal(entry) {
-        Ok(record) => Content {
-            key: record.key,
-            headers: record.headers,
-            payload: Body::of(&record.payload),
-        },
-        Err(_) => Content {
-            key: None,
-            headers: Vec::new(),
-            payload: Body::of(&entry.data),
-        },
-    }
-}
-
-fn summary(stored: &Stored) -> EventSummary {
-    let entry = &stored.entry;
-    EventSummary {
-        position: i64::try_from(stored.position.0).unwrap_or(i64::MAX),
-        event_id: uuid(entry.id),
-        topic: entry.label.to_string(),
-        key: content(entry).key,
-        bytes: entry.data.len() as u64,
-        admitted_at_ms: entry.admitted_at_ms,
-        sent_at_ms: None,
-    }
-}
-
-fn detail(stored: &Stored) -> EventDetail {
-    let content = content(&stored.entry);
-    EventDetail {
-        summary: summary(stored),
-        headers: content.headers,
-        payload: content.payload,
-    }
-}
-
-/// A page of a journal. The filters are applied here, so a page may need many reads.
-fn peek(look: &Inspection, query: &EventQuery) -> anyhow::Result<Vec<EventSummary>> {
-    let mut after = Position(u64::try_from(query.after.max(0)).unwrap_or(0));
-    let mut page = Vec::new();
-    while page.len() < query.limit {
-        let read = look.peek(after, PAGE, 16 << 20)?;
-        let Some(last) = read.last() else { break };
-        after = last.position;
-        let wanted = read.iter().map(summary).filter(|s| {
-            query.topic.as_ref().is_none_or(|t| *t == s.topic)
-                && query.key.as_ref().is_none_or(|k| Some(k) == s.key.as_ref())
-        });
-        page.extend(wanted.take(query.limit - page.len()));
-    }
-    Ok(page)
-}
-
-fn dead_of(look: &Inspection, query: &DeadQuery) -> anyhow::Result<Vec<DeadSummary>> {
-    if query.kind == Some(DeadKind::Received) {
-        return Ok(Vec::new());
-    }
-    let after = query.after.map_or(Ok(Position::START), of_journal)?;
-    let letters = look.dead_letters(after, query.limit, |letter| {
-        query.topic.as_ref().is_none_or(|t| **t == *letter.label)
-            && query.code.as_ref().is_none_or(|c| **c == *letter.code)
-    })?;
-    let one = |letter: fusebox_journal::DeadSummary| DeadSummary {
-        id: DeadId {
-            kind: DeadKind::Sent,
-            number: i64::try_from(letter.position.0).unwrap_or(i64::MAX),
-        },
-        event_id: Some(uuid(letter.id)),
-        topic: letter.label.to_string(),
-        code: letter.code.to_string(),
-        reason: letter.code.to_string(),
-        attempts: 0,
-        bytes: letter.size,
-        died_at_ms: letter.buried_at_ms,
-    };
-    Ok(letters.into_iter().map(one).collect())
-}
-
-fn of_journal(id: DeadId) -> anyhow::Result<Position> {
-    if id.kind != DeadKind::Sent {
-        bail!("a journal has only events to be sent; its dead letters are called sent-NUMBER");
-    }
-    journal_position(id.number)
-}
-
-fn journal_position(number: i64) -> anyhow::Result<Position> {
-    let position = u64::try_from(number).ok().filter(|n| *n > 0);
-    Ok(Position(position.context("positions begin at 1")?))
-}
-
-fn uuid(id: [u8; 16]) -> String {
-    uuid::Uuid::from_bytes(id).to_string()
 }

@@ -8,14 +8,15 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use fusebox_journal::Journal;
-use huleedu_kit::admin::{DeadQuery, Desk, EventQuery, QueueStats};
+use huleedu_kit::admin::{DeadQuery, EventQuery, QueueStats, StoreDesk};
 use serde_json::{Value, json};
 
 use super::{
     args::{JournalArgs, JournalCommand, ListArgs},
+    client::Gone,
     drain,
     hand::{Hand, Purpose, attach},
-    places::{self, Place},
+    places::{self, Kept, Place},
     show,
 };
 use crate::{
@@ -47,11 +48,9 @@ pub(crate) async fn run(args: &JournalArgs) -> anyhow::Result<ExitCode> {
             out::note(&format!("{count} exported; nothing was removed"));
             Ok(ExitCode::SUCCESS)
         }
-        JournalCommand::Drain {
-            kafka,
-            patience,
-            stopped,
-        } => drain::run(&places, kafka, *patience, *stopped, json).await,
+        JournalCommand::Drain { kafka, patience } => {
+            drain::run(&places, kafka, *patience, json).await
+        }
     }
 }
 
@@ -63,7 +62,7 @@ async fn stats(places: &[Place], json: bool) -> anyhow::Result<ExitCode> {
             || "nobody (stopped)".to_owned(),
             |owner| owner.split(':').next().unwrap_or(owner).to_owned(),
         );
-        all.push((owner, hand.stats(place).await?));
+        all.push((owner, hand.stats().await?));
     }
     if json {
         let stats: Vec<&QueueStats> = all.iter().map(|(_, stats)| stats).collect();
@@ -81,15 +80,24 @@ async fn stats(places: &[Place], json: bool) -> anyhow::Result<ExitCode> {
                 s.limit.map_or_else(dash, |limit| limit.to_string()),
                 s.oldest_age_ms.map_or_else(dash, show::age),
                 s.circuit.clone().unwrap_or_else(dash),
+                s.blocked.map_or_else(dash, |blocked| blocked.to_string()),
                 s.dead_sent.to_string(),
                 s.dead_received.values().sum::<u64>().to_string(),
             ]
         })
         .collect();
     let head = [
-        "place", "owner", "waiting", "limit", "oldest", "circuit", "refused", "given up",
+        "place", "owner", "waiting", "limit", "oldest", "circuit", "held up", "refused", "given up",
     ];
     out::line(&out::table(&head, &rows))?;
+    for (_, s) in &all {
+        if let Some(sender) = &s.sender {
+            out::note(&format!(
+                "{}: of several processes {sender} sends",
+                s.service
+            ));
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -187,11 +195,11 @@ async fn show(places: &[Place], id: &str, json: bool) -> anyhow::Result<ExitCode
 
 async fn export(places: &[Place], sink: &mut dyn Write, dead: bool) -> anyhow::Result<u64> {
     let mut progress = Progress::new();
-    let (mut done, mut total) = (0, 0);
+    let (mut done, mut total, mut sent) = (0, 0, 0);
     let mut hands = Vec::new();
     for place in places {
         let hand = Hand::on(place, Purpose::Look).await?;
-        let stats = hand.stats(place).await?;
+        let stats = hand.stats().await?;
         total += if dead {
             stats.dead_sent + stats.dead_received.values().sum::<u64>()
         } else {
@@ -236,10 +244,16 @@ async fn export(places: &[Place], sink: &mut dyn Write, dead: bool) -> anyhow::R
         .await?;
         for position in positions {
             let id = format!("{}/{position}", place.name());
-            // An event that was sent since the list was made is still readable for an hour.
-            let detail = hand.event(&position.to_string()).await?;
-            line(&with_id(&id, detail)?)?;
+            match hand.event(&position.to_string()).await {
+                Ok(detail) => line(&with_id(&id, detail)?)?,
+                // Sent since the list was made, and a journal keeps none of those.
+                Err(error) if error.is::<Gone>() => sent += 1,
+                Err(error) => return Err(error),
+            }
         }
+    }
+    if sent > 0 {
+        out::note(&format!("{sent} were sent to Kafka meanwhile"));
     }
     Ok(done)
 }
@@ -249,9 +263,10 @@ async fn verify(places: &[Place], json: bool) -> anyhow::Result<ExitCode> {
     let mut sound = true;
     for place in places {
         let mut progress = Progress::new();
-        let (checked, findings) = match place {
-            Place::Store(store) => {
-                let desk = Desk::new(store.service, attach(store, Purpose::Look).await?);
+        let (checked, findings) = match &place.kept {
+            Kept::Store { service, url } => {
+                let store = attach(*service, url, place.limit, Purpose::Look).await?;
+                let desk = StoreDesk::new(*service, store);
                 let report = desk
                     .verify(|done, total| {
                         progress.show(&Step {
@@ -264,7 +279,7 @@ async fn verify(places: &[Place], json: bool) -> anyhow::Result<ExitCode> {
                 sound &= report.findings.is_empty();
                 (format!("{} rows", report.rows), report.findings)
             }
-            Place::Journal { dir, .. } => {
+            Kept::Journal(dir) => {
                 let dir = dir.clone();
                 let work = move || {
                     let report = Journal::inspect(&dir)?.verify(|p| {

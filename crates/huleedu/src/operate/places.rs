@@ -3,14 +3,15 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
 use fusebox_journal::{Journal, OpenError};
 use huleedu_kit::{
     ServiceId,
-    admin::SocketPath,
-    settings::{CommonSettings, Env, SettingsReader},
+    admin::{Home, SocketPath},
+    settings::{CommonSettings, Env, PoisonSettings, SettingsReader},
 };
 
 use super::args::WhereArgs;
@@ -18,35 +19,55 @@ use crate::platform;
 
 /// A store or a journal, by the name it has in identifiers.
 #[derive(Debug, Clone)]
-pub(crate) enum Place {
-    /// The database of a service.
-    Store(StorePlace),
-    /// A journal directory.
-    Journal {
-        /// Its name.
-        name: String,
-        /// The directory.
-        dir: PathBuf,
-    },
+pub(crate) struct Place {
+    name: String,
+    pub(crate) kept: Kept,
+    /// Where its owner is found; `None` for a database on a server that has no admin socket.
+    pub(crate) owner_at: Option<SocketPath>,
+    /// Most events that may wait in a database.
+    pub(crate) limit: u64,
+    /// What happens behind an event that Kafka refuses for good.
+    pub(crate) poison: PoisonSettings,
+    /// How long services remember what they have applied.
+    pub(crate) retention: Duration,
 }
 
-/// The database of a service.
+/// What holds the events.
 #[derive(Debug, Clone)]
-pub(crate) struct StorePlace {
-    pub(crate) service: ServiceId,
-    pub(crate) url: String,
-    pub(crate) socket: Option<SocketPath>,
-    /// Most events that may wait.
-    pub(crate) limit: u64,
+pub(crate) enum Kept {
+    /// The database of a service.
+    Store { service: ServiceId, url: String },
+    /// A journal, by its folder.
+    Journal(PathBuf),
 }
 
 impl Place {
+    /// Of a service, by its settings and where it keeps its events.
+    fn new(name: String, kept: Kept, common: &CommonSettings, setting: Option<&str>) -> Self {
+        let home = match &kept {
+            Kept::Store { service, url } => Home::Database(*service, url),
+            Kept::Journal(dir) => Home::Journal(dir),
+        };
+        let kafka = common.kafka.as_ref();
+        Self {
+            owner_at: SocketPath::of(setting, home),
+            limit: kafka.map_or(0, |kafka| kafka.fallback_queue_size),
+            poison: kafka.map(|kafka| kafka.poison.clone()).unwrap_or_default(),
+            retention: kafka.map_or(Duration::MAX, |kafka| kafka.inbox_retention),
+            name,
+            kept,
+        }
+    }
+
+    /// A journal that may be any service's.
+    fn journal(name: String, dir: PathBuf, env: &Env) -> Self {
+        let common = settings(ServiceId::ApiGateway, env);
+        Self::new(name, Kept::Journal(dir), &common, None)
+    }
+
     /// Its name in identifiers.
     pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Store(store) => store.service.slug(),
-            Self::Journal { name, .. } => name,
-        }
+        &self.name
     }
 }
 
@@ -60,16 +81,15 @@ fn find_in(args: &WhereArgs, env: &Env) -> anyhow::Result<Vec<Place>> {
         if !is_journal(dir)? {
             bail!("there is no journal in {}", dir.display());
         }
-        let name = name_of(dir);
         let dir = dir.clone();
-        return Ok(vec![Place::Journal { name, dir }]);
+        return Ok(vec![Place::journal(name_of(&dir), dir, env)]);
     }
     match (&args.data_dir, args.service) {
         (Some(dir), service) => in_folder(dir, service, env),
-        (None, Some(service)) => Ok(vec![Place::Store(from_env(service, env)?)]),
+        (None, Some(service)) => Ok(vec![from_env(service, env)?]),
         (None, None) => bail!(
             "say where: --data-dir DIR (the directory of `huleedu up`), --service SERVICE (with its \
-             DATABASE_URL in the environment) or --journal DIR"
+             DATABASE_URL or KAFKA_JOURNAL_DIR in the environment) or --journal DIR"
         ),
     }
 }
@@ -79,20 +99,25 @@ fn in_folder(folder: &Path, service: Option<ServiceId>, env: &Env) -> anyhow::Re
         .canonicalize()
         .with_context(|| format!("cannot use {}", folder.display()))?;
     let mut places = Vec::new();
+    let mut journals = Vec::new();
     for id in ServiceId::ALL {
         if service.is_some_and(|only| only != id) {
             continue;
         }
-        let file = platform::database_file(&folder, id);
-        if file.is_file() {
+        let name = id.slug().to_owned();
+        let common = settings(id, env);
+        // `up` gives each its socket beside what it keeps, whatever the environment says.
+        if id.publishes_without_state() {
+            let dir = platform::journal_dir(&folder, id);
+            if is_journal(&dir)? {
+                let kept = Kept::Journal(dir.clone());
+                places.push(Place::new(name, kept, &common, None));
+            }
+            journals.push(dir);
+        } else if platform::database_file(&folder, id).is_file() {
             let url = platform::database_url(&folder, id);
-            let common = settings(id, env);
-            places.push(Place::Store(StorePlace {
-                service: id,
-                socket: SocketPath::of(id, None, &url),
-                url,
-                limit: limit(&common),
-            }));
+            let kept = Kept::Store { service: id, url };
+            places.push(Place::new(name, kept, &common, None));
         }
     }
     if service.is_none() {
@@ -100,21 +125,27 @@ fn in_folder(folder: &Path, service: Option<ServiceId>, env: &Env) -> anyhow::Re
             fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
         let mut dirs: Vec<PathBuf> = entries
             .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.is_dir())
+            .filter(|path| path.is_dir() && !journals.contains(path))
             .collect();
         dirs.push(folder.clone());
         dirs.sort();
         for dir in dirs {
             if is_journal(&dir)? {
-                let name = name_of(&dir);
-                places.push(Place::Journal { name, dir });
+                places.push(Place::journal(name_of(&dir), dir, env));
             }
         }
     }
     if places.is_empty() {
         let what = service.map_or_else(
             || "a store of a service or a journal".to_owned(),
-            |id| format!("{}.db", id.slug()),
+            |id| {
+                let place = if id.publishes_without_state() {
+                    platform::journal_dir(&folder, id)
+                } else {
+                    platform::database_file(&folder, id)
+                };
+                name_of(&place)
+            },
         );
         bail!(
             "{} has no {what}; --data-dir is the directory that `huleedu up` was given",
@@ -129,26 +160,32 @@ fn settings(service: ServiceId, env: &Env) -> CommonSettings {
     CommonSettings::load(&mut SettingsReader::new(service, env))
 }
 
-fn limit(common: &CommonSettings) -> u64 {
-    common.kafka.as_ref().map_or(0, |k| k.fallback_queue_size)
-}
-
-fn from_env(service: ServiceId, env: &Env) -> anyhow::Result<StorePlace> {
+fn from_env(service: ServiceId, env: &Env) -> anyhow::Result<Place> {
     let common = settings(service, env);
-    if common.database_url.is_empty() {
-        bail!(
-            "DATABASE_URL is not set; set DATABASE_URL or {}DATABASE_URL as for `huleedu run {service}`, or \
-             give --data-dir",
+    let missing = |name: &str| {
+        format!(
+            "{name} is not set; set {name} or {}{name} as for `huleedu run {service}`, or give --data-dir",
             service.env_prefix()
-        );
-    }
+        )
+    };
+    let kept = match common.home() {
+        Some(Home::Database(_, "")) => bail!(missing("DATABASE_URL")),
+        Some(Home::Database(service, url)) => Kept::Store {
+            service,
+            url: url.to_owned(),
+        },
+        Some(Home::Journal(dir)) if dir.as_os_str().is_empty() => {
+            bail!(missing("KAFKA_JOURNAL_DIR"))
+        }
+        Some(Home::Journal(dir)) if !is_journal(dir)? => {
+            bail!("there is no journal in {}", dir.display())
+        }
+        Some(Home::Journal(dir)) => Kept::Journal(dir.to_owned()),
+        None => bail!("{service} keeps no events"),
+    };
     let setting = common.admin_socket.as_deref();
-    Ok(StorePlace {
-        service,
-        socket: SocketPath::of(service, setting, &common.database_url),
-        limit: limit(&common),
-        url: common.database_url,
-    })
+    let name = service.slug().to_owned();
+    Ok(Place::new(name, kept, &common, setting))
 }
 
 fn name_of(dir: &Path) -> String {
@@ -213,15 +250,16 @@ mod tests {
         assert!(text.contains("--data-dir is the directory that"), "{text}");
         let text = error(&at(None, Some(ServiceId::File)));
         assert!(text.contains("FILE_SERVICE_DATABASE_URL"), "{text}");
+        let text = error(&at(None, Some(ServiceId::ApiGateway)));
+        assert!(text.contains("API_GATEWAY_KAFKA_JOURNAL_DIR"), "{text}");
+        let text = error(&at(Some(folder.path()), Some(ServiceId::ApiGateway)));
+        assert!(text.contains("has no api-gateway.journal"), "{text}");
         assert!(error(&at(None, None)).contains("say where"));
     }
 
     #[test]
     fn an_identifier_names_its_place_or_there_is_but_one() {
-        let place = |name: &str| Place::Journal {
-            name: name.to_owned(),
-            dir: PathBuf::new(),
-        };
+        let place = |name: &str| Place::journal(name.to_owned(), PathBuf::new(), &Env::empty());
         let two = [place("a"), place("b")];
         let (found, rest) = pick(&two, "b/17").unwrap();
         assert_eq!((found.name(), rest), ("b", "17"));

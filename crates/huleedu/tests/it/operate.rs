@@ -36,12 +36,29 @@ struct Service {
 
 impl Service {
     fn start(service: ServiceId, folder: &Path, kafka: &str) -> Self {
+        Self::start_with(service, folder, kafka, &[])
+    }
+
+    fn start_with(
+        service: ServiceId,
+        folder: &Path,
+        kafka: &str,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let mut command = huleedu(&["run", service.slug(), "--log-format", "json"]);
-        let file = folder.join(format!("{}.db", service.slug()));
         command
             .env("HTTP_PORT", "0")
             .env("KAFKA_BOOTSTRAP_SERVERS", kafka)
-            .env("DATABASE_URL", format!("sqlite://{}", file.display()));
+            .envs(settings.iter().copied());
+        // The gateway needs no database.
+        if service == ServiceId::ApiGateway {
+            command
+                .env("KAFKA_JOURNAL_DIR", folder.join("api-gateway.journal"))
+                .env("JWT_SECRET", "correct horse battery staple, and more");
+        } else {
+            let file = folder.join(format!("{}.db", service.slug()));
+            command.env("DATABASE_URL", format!("sqlite://{}", file.display()));
+        }
         let mut running = Running::start(command);
         let mut lines = BufReader::new(running.0.stderr.take().unwrap()).lines();
         let address = loop {
@@ -355,8 +372,8 @@ async fn dead_letters_are_listed_shown_requeued_and_discarded_live_and_dead() {
     assert!(drained.contains(", 0 wait"), "{drained}");
 }
 
-/// A journal with three events of one key, as a publisher leaves it; the second one is a dead letter.
-async fn journal(dir: &Path) -> Journal {
+/// A journal with three events of one key, as a publisher leaves it.
+async fn three_events(dir: &Path) -> Journal {
     let journal = Journal::open(dir, JournalConfig::default()).unwrap();
     let broker = RdKafkaBroker::new(KafkaProducerConfig::new("127.0.0.1:1", "test")).unwrap();
     let circuits = fusebox::Registry::new("test");
@@ -376,6 +393,12 @@ async fn journal(dir: &Path) -> Journal {
         };
         publisher.publish(record).await.unwrap();
     }
+    journal
+}
+
+/// The same; the second one is a dead letter.
+async fn journal(dir: &Path) -> Journal {
+    let journal = three_events(dir).await;
     let burial = Burial {
         code: "MSG_SIZE_TOO_LARGE".to_owned(),
         reason: "too large".to_owned(),
@@ -390,6 +413,277 @@ async fn journal(dir: &Path) -> Journal {
         .unwrap()
         .unwrap();
     journal
+}
+
+fn close(journal: Journal) {
+    journal.close().unwrap();
+    drop(journal);
+}
+
+/// What Kafka has of these events, in order.
+async fn numbers(bootstrap: &str, count: usize) -> Vec<i64> {
+    let reader = TopicReader::new(bootstrap, &[Topic::ClassCreated]).unwrap();
+    let mut numbers = Vec::new();
+    while numbers.len() < count {
+        let (_, event) = reader.next(LIMIT).await.unwrap();
+        numbers.push(event["n"].as_i64().unwrap());
+    }
+    numbers
+}
+
+/// The gateway keeps its events in a journal and nothing else: the same commands, through the process
+/// while it runs, and directly when it was killed.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateways_journal_is_seen_and_changed_live_and_drained_when_it_is_dead() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    close(journal(&folder.join("api-gateway.journal")).await);
+    let gateway = Service::start(ServiceId::ApiGateway, folder, "127.0.0.1:1");
+    let stats = json(&["journal", "stats"], folder);
+    assert_eq!(stats.as_array().unwrap().len(), 1, "{stats}");
+    for (field, value) in [
+        ("service", Value::from("api-gateway")),
+        ("process", gateway.running.0.id().into()),
+        ("waiting", 2.into()),
+        ("limit", 1000.into()),
+        ("dead_sent", 1.into()),
+        ("blocked", 0.into()),
+    ] {
+        assert_eq!(stats[0][field], value, "{field} in {stats}");
+    }
+    assert_eq!(
+        stats[0]["waiting_by_topic"][Topic::ClassCreated.as_str()],
+        2
+    );
+    assert!(stats[0]["circuit"].is_string(), "{stats}");
+    let table = ask(&["journal", "stats"], folder);
+    assert!(table.contains(&gateway.process()), "{table}");
+    let list = json(&["journal", "list", "--key", "class"], folder);
+    assert_eq!(texts(&list, "id"), ["api-gateway/1", "api-gateway/3"]);
+    assert!(ask(&["journal", "show", "api-gateway/3"], folder).contains(r#"{"n":3}"#));
+    let (code, _, stderr) = try_ask(&["journal", "show", "api-gateway/2"], folder);
+    assert!(
+        code == 1 && stderr.contains("event 2 among those that wait"),
+        "{stderr}"
+    );
+    assert!(ask(&["journal", "verify"], folder).contains("sound"));
+    assert_eq!(ask(&["journal", "export"], folder).lines().count(), 2);
+    let (code, _, stderr) = try_ask(&["journal", "drain", "--kafka", "127.0.0.1:1"], folder);
+    for part in [
+        "api-gateway is in use by",
+        &gateway.process(),
+        "stop it first",
+    ] {
+        assert!(code == 1 && stderr.contains(part), "{part} in {stderr}");
+    }
+
+    let dead = json(&["dead", "list"], folder);
+    assert_eq!(texts(&dead, "id"), ["api-gateway/sent-1"]);
+    assert_eq!(
+        (&dead[0]["reason"], &dead[0]["attempts"]),
+        (&"too large".into(), &2.into())
+    );
+    assert!(ask(&["dead", "show", "api-gateway/sent-1"], folder).contains(r#"{"n":2}"#));
+    for id in ["api-gateway/sent-7", "api-gateway/received-1"] {
+        let (code, _, stderr) = try_ask(&["dead", "discard", id], folder);
+        assert!(code == 1 && stderr.contains("does not exist"), "{stderr}");
+    }
+    let requeued = ask(&["dead", "requeue", "api-gateway/sent-1"], folder);
+    assert!(requeued.contains("waits at position 4"), "{requeued}");
+    assert!(ask(&["dead", "list"], folder).contains("no dead letters"));
+    let shown = ask(&["journal", "show", "api-gateway/4"], folder);
+    for part in [r#"{"n":2}"#, "replayed_from: api-gateway/sent-1"] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    assert!(ask(&["blocked", "list"], folder).contains("nothing is held up"));
+
+    gateway.running.signal("KILL");
+    drop(gateway);
+    let table = ask(&["journal", "stats"], folder);
+    assert!(table.contains("nobody (stopped)"), "{table}");
+    let list = json(&["journal", "list"], folder);
+    let all = ["api-gateway/1", "api-gateway/3", "api-gateway/4"];
+    assert_eq!(texts(&list, "id"), all);
+    let (code, _, stderr) = try_ask(&["blocked", "retry", "api-gateway/1"], folder);
+    assert!(code == 1 && stderr.contains("does not run"), "{stderr}");
+    let broker = embedded_broker().unwrap();
+    let bootstrap = broker.bootstrap_servers().to_owned();
+    let drained = ask(&["journal", "drain", "--kafka", &bootstrap], folder);
+    assert_eq!(drained.trim(), "api-gateway: 3 sent, 0 wait");
+    assert_eq!(numbers(&bootstrap, 3).await, [1, 3, 2]);
+}
+
+/// The lock is beside the file whatever the socket is: with another socket, or none, the owner of a store
+/// used not to be seen from its data directory, and a drain beside it sent everything twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_is_seen_from_its_data_directory_wherever_its_socket_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let elsewhere = folder.path().join("elsewhere.sock");
+    let folder = folder.path();
+    for socket in ["off", elsewhere.to_str().unwrap()] {
+        let settings = [("ADMIN_SOCKET", socket)];
+        let class = ServiceId::ClassManagement;
+        let service = Service::start_with(class, folder, "127.0.0.1:1", &settings);
+        make_class(&service, socket).await;
+        let stats = json(&["journal", "stats"], folder);
+        let answered = stats[0]["process"] == service.running.0.id();
+        assert_eq!(answered, socket != "off", "{stats}");
+        assert_ne!(stats[0]["waiting"], 0, "{stats}");
+        assert!(ask(&["journal", "stats"], folder).contains(&service.process()));
+        let (code, _, stderr) = try_ask(&["journal", "drain", "--kafka", "127.0.0.1:1"], folder);
+        let own = format!("is in use by {}", service.process());
+        assert!(code == 1 && stderr.contains(&own), "{stderr}");
+        let (code, _, stderr) = try_ask(&["dead", "discard", "sent-1"], folder);
+        let why = if socket == "off" {
+            "has no admin socket"
+        } else {
+            "does not exist"
+        };
+        assert!(code == 1 && stderr.contains(why), "{stderr}");
+        let mut second = huleedu(&["run", "class-management"]);
+        let file = folder.join("class-management.db");
+        second
+            .env("HTTP_PORT", "0")
+            .env("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+            .env("DATABASE_URL", format!("sqlite://{}", file.display()));
+        let (code, _, stderr) = output(second);
+        assert!(code == 1 && stderr.contains(&own), "{stderr}");
+        service.running.signal("KILL");
+    }
+}
+
+/// Under block-key a refused event holds up its key; the operator sees it, tries it again in its place, or
+/// gives it up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_that_is_held_up_is_seen_tried_again_and_given_up() {
+    const REFUSED: [&str; 2] = ["POLICY_VIOLATION", "POLICY_VIOLATION"];
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    close(three_events(&folder.join("api-gateway.journal")).await);
+    let broker = embedded_broker().unwrap();
+    let bootstrap = broker.bootstrap_servers().to_owned();
+    broker.refuse_produce(&[REFUSED, REFUSED].concat()).unwrap();
+    let policy = [("KAFKA_POISON_POLICY", "block-key")];
+    let gateway = Service::start_with(ServiceId::ApiGateway, folder, &bootstrap, &policy);
+    let held = async || {
+        eventually("a lane is held up", LIMIT, async || {
+            let list = json(&["blocked", "list"], folder);
+            (!list.as_array().unwrap().is_empty()).then_some(list)
+        })
+        .await
+        .unwrap()
+    };
+    let list = held().await;
+    for (field, value) in [
+        ("id", "api-gateway/1"),
+        ("topic", Topic::ClassCreated.as_str()),
+        ("key", "class"),
+        ("code", "POLICY_VIOLATION"),
+    ] {
+        assert_eq!(list[0][field], value, "{list}");
+    }
+    assert_eq!(list[0]["behind"], 2);
+    let table = ask(&["blocked", "list"], folder);
+    assert!(
+        table.contains("api-gateway/1") && table.contains("held up"),
+        "{table}"
+    );
+    assert_eq!(json(&["journal", "stats"], folder)[0]["blocked"], 1);
+    let scrape = http_client()
+        .get(format!("http://{}/metrics", gateway.address))
+        .send()
+        .await;
+    let scrape = scrape.unwrap().text().await.unwrap();
+    let metric = scrape
+        .lines()
+        .find(|l| l.starts_with("kafka_publish_blocked{"))
+        .unwrap();
+    assert!(metric.ends_with(" 1"), "{metric}");
+
+    // The cause is still there; then it is gone.
+    let retry = ["blocked", "retry", "api-gateway/1"];
+    let (code, stdout, _) = try_ask(&retry, folder);
+    assert!(code == 1 && stdout.contains("refused again"), "{stdout}");
+    held().await;
+    let sent = ask(&retry, folder);
+    assert!(sent.contains("api-gateway/1 is in Kafka"), "{sent}");
+    assert_eq!(numbers(&bootstrap, 3).await, [1, 2, 3], "in its place");
+    let (code, _, stderr) = try_ask(&retry, folder);
+    assert!(code == 1 && stderr.contains("holds nothing up"), "{stderr}");
+    gateway.running.signal("KILL");
+    drop(gateway);
+
+    // Without its service: the drain keeps to the policy of its environment, and says what is in the way.
+    fs::remove_dir_all(folder.join("api-gateway.journal")).unwrap();
+    close(three_events(&folder.join("api-gateway.journal")).await);
+    let broker = embedded_broker().unwrap();
+    let bootstrap = broker.bootstrap_servers().to_owned();
+    broker.refuse_produce(&REFUSED).unwrap();
+    let mut drain = huleedu(&["journal", "drain", "--kafka", &bootstrap]);
+    drain.arg("--data-dir").arg(folder).envs(policy);
+    let (code, stdout, stderr) = output(drain);
+    assert!(
+        code == 1 && stdout.contains("0 sent, 3 wait"),
+        "{stdout}{stderr}"
+    );
+    for part in [
+        "api-gateway/1 holds up",
+        "key class",
+        "KAFKA_POISON_POLICY=skip",
+    ] {
+        assert!(stderr.contains(part), "{part} in {stderr}");
+    }
+
+    broker.refuse_produce(&REFUSED).unwrap();
+    let gateway = Service::start_with(ServiceId::ApiGateway, folder, &bootstrap, &policy);
+    held().await;
+    let (code, stdout, stderr) = try_ask(&["blocked", "bury", "api-gateway/1"], folder);
+    assert!(
+        code == 0 && stdout.contains("is a dead letter now"),
+        "{stdout}{stderr}"
+    );
+    assert!(stderr.contains("go on without it"), "{stderr}");
+    assert_eq!(numbers(&bootstrap, 2).await, [2, 3]);
+    assert_eq!(
+        texts(&json(&["dead", "list"], folder), "id"),
+        ["api-gateway/sent-1"]
+    );
+    ask(&["dead", "requeue", "api-gateway/sent-1"], folder);
+    assert_eq!(numbers(&bootstrap, 3).await, [2, 3, 1], "behind the others");
+    drop(gateway);
+}
+
+/// Its readers may have forgotten that they applied it, so it is not sent again by accident.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_that_is_older_than_the_readers_memory_is_requeued_only_on_demand() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let broker = embedded_broker().unwrap();
+    let bootstrap = broker.bootstrap_servers().to_owned();
+    let producer: FutureProducer = ClientConfig::new()
+        .set("bootstrap.servers", &bootstrap)
+        .create()
+        .unwrap();
+    let sent = jiff::Timestamp::now().as_millisecond() - 31 * 86_400_000;
+    let record = FutureRecord::to(Topic::ElsBatchPhaseOutcome.as_str())
+        .key("batch")
+        .timestamp(sent)
+        .payload("no JSON at all");
+    producer.send(record, LIMIT).await.unwrap();
+    let _service = Service::start(ServiceId::BatchConductor, folder, &bootstrap);
+    eventually("a dead letter", LIMIT, async || {
+        ask(&["dead", "list"], folder)
+            .contains("received-1")
+            .then_some(())
+    })
+    .await
+    .unwrap();
+    let (code, _, stderr) = try_ask(&["dead", "requeue", "received-1"], folder);
+    for part in ["31d", "30d", "INBOX_RETENTION_SECONDS", "--old"] {
+        assert!(code == 1 && stderr.contains(part), "{part} in {stderr}");
+    }
+    let requeued = ask(&["dead", "requeue", "received-1", "--old"], folder);
+    assert!(requeued.contains("received-1 requeued"), "{requeued}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -460,7 +754,7 @@ fn runbooks_name_only_commands_and_metrics_that_exist() {
     let (mut commands, mut names) = (0, 0);
     for page in pages {
         let text = read(&page);
-        for group in ["journal", "dead"] {
+        for group in ["journal", "dead", "blocked"] {
             for rest in text.split(&format!("huleedu {group} ")).skip(1) {
                 let word = rest.split(|c: char| !c.is_ascii_lowercase()).next();
                 let word = word.unwrap();
@@ -494,11 +788,8 @@ fn runbooks_name_only_commands_and_metrics_that_exist() {
 #[test]
 fn mistakes_are_answered_with_what_to_do_and_help_has_examples() {
     let folder = tempfile::tempdir().unwrap();
-    for command in ["journal", "dead"] {
-        let (code, _, stderr) = output(huleedu(&[
-            command,
-            if command == "dead" { "list" } else { "stats" },
-        ]));
+    for (command, look) in [("journal", "stats"), ("dead", "list"), ("blocked", "list")] {
+        let (code, _, stderr) = output(huleedu(&[command, look]));
         assert!(code == 1 && stderr.contains("--data-dir DIR"), "{stderr}");
     }
     let (code, _, stderr) = try_ask(&["journal", "stats"], folder.path());
@@ -533,6 +824,9 @@ fn mistakes_are_answered_with_what_to_do_and_help_has_examples() {
         ["dead", "show"],
         ["dead", "requeue"],
         ["dead", "discard"],
+        ["blocked", "list"],
+        ["blocked", "retry"],
+        ["blocked", "bury"],
     ] {
         let (code, stdout, _) = output(huleedu(&[command[0], command[1], "--help"]));
         assert_eq!(code, 0);
@@ -544,4 +838,6 @@ fn mistakes_are_answered_with_what_to_do_and_help_has_examples() {
     }
     let (_, help, _) = output(huleedu(&["dead", "requeue", "--help"]));
     assert!(help.contains("order is NOT restored"), "{help}");
+    let (_, help, _) = output(huleedu(&["blocked", "bury", "--help"]));
+    assert!(help.contains("order is NOT kept"), "{help}");
 }
