@@ -146,9 +146,7 @@ impl Classify for Rejected {
         }
     }
 
-    fn retry_after(&self) -> Option<Duration> {
-        Rejected::retry_after(self)
-    }
+    // No time: the rest of a break is our own wish, see `Classify::retry_after`.
 }
 
 /// The error of a function called through a [`crate::Policy`].
@@ -232,7 +230,7 @@ impl<E: Classify> Classify for CallError<E> {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            CallError::Rejected(rejected) => rejected.retry_after(),
+            CallError::Rejected(rejected) => Classify::retry_after(rejected),
             CallError::Inner { error, .. } => error.retry_after(),
         }
     }

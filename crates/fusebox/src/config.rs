@@ -567,6 +567,14 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_time_is_366_days() {
+        let year = Duration::from_hours(8_784);
+        let lease = |time| BreakerConfig::new().with_half_open_lease(time).validate();
+        assert_eq!(lease(year), Ok(()));
+        assert!(lease(year + Duration::from_nanos(1)).is_err());
+    }
+
+    #[test]
     fn a_rule_of_ones_own_equals_its_handles_and_no_other() {
         let rule = CustomRule::new(|_| true);
         let config = BreakerConfig::new().with_custom_rule(rule.clone());

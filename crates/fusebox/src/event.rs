@@ -202,3 +202,30 @@ pub(crate) struct Identity {
     pub(crate) service: Arc<str>,
     pub(crate) circuit: Arc<str>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Labels, logs and dashboards hold on to these words.
+    #[test]
+    fn causes_have_the_names_others_know() {
+        let names = [
+            (Cause::FailureRate, "failure_rate"),
+            (Cause::ConsecutiveFailures, "consecutive_failures"),
+            (Cause::SlowCallRate, "slow_call_rate"),
+            (Cause::CustomRule, "custom_rule"),
+            (Cause::BreakOver, "break_over"),
+            (Cause::HealthCheck, "health_check"),
+            (Cause::ProbesSucceeded, "probes_succeeded"),
+            (Cause::ProbeFailed, "probe_failed"),
+            (Cause::ProbeSlow, "probe_slow"),
+            (Cause::LeaseExpired, "lease_expired"),
+            (Cause::Operator, "operator"),
+            (Cause::ModeOver, "mode_over"),
+        ];
+        for (cause, name) in names {
+            assert_eq!(cause.as_str(), name);
+        }
+    }
+}

@@ -28,7 +28,9 @@ pub trait Classify {
 
     /// How long the dependency asked to be left alone, if it did (HTTP `Retry-After`).
     ///
-    /// Only heeded together with [`Outcome::Failure`].
+    /// A circuit heeds it only together with [`Outcome::Failure`]; a retry also with a neutral
+    /// outcome, as of a throttle. The time left of a break of ours is no answer to this: whoever
+    /// repeats calls would wait for it and ask again. That is [`NotPermitted::retry_after`].
     fn retry_after(&self) -> Option<Duration> {
         None
     }
@@ -45,10 +47,6 @@ impl Classify for NotPermitted {
     fn outcome(&self) -> Outcome {
         Outcome::Neutral
     }
-
-    fn retry_after(&self) -> Option<Duration> {
-        NotPermitted::retry_after(self)
-    }
 }
 
 impl<E: Classify> Classify for CallError<E> {
@@ -61,7 +59,7 @@ impl<E: Classify> Classify for CallError<E> {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            CallError::NotPermitted(refusal) => refusal.retry_after(),
+            CallError::NotPermitted(refusal) => Classify::retry_after(refusal),
             CallError::Inner(error) => error.retry_after(),
         }
     }
@@ -74,5 +72,50 @@ impl<E: Classify + ?Sized> Classify for Box<E> {
 
     fn retry_after(&self) -> Option<Duration> {
         (**self).retry_after()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::State;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    struct Busy;
+
+    impl Classify for Busy {
+        fn outcome(&self) -> Outcome {
+            Outcome::Failure
+        }
+
+        fn retry_after(&self) -> Option<Duration> {
+            Some(SECOND)
+        }
+    }
+
+    struct Plain;
+
+    impl Classify for Plain {
+        fn outcome(&self) -> Outcome {
+            Outcome::Failure
+        }
+    }
+
+    #[test]
+    fn only_a_dependency_asks_to_be_left_alone() {
+        let refusal = NotPermitted::new("a", "b", State::Open, Some(SECOND));
+        assert_eq!(refusal.retry_after(), Some(SECOND), "for whoever waits");
+        let refused: CallError<Busy> = refusal.clone().into();
+        for (error, outcome, asked) in [
+            (&refusal as &dyn Classify, Outcome::Neutral, None),
+            (&refused, Outcome::Neutral, None),
+            (&CallError::Inner(Busy), Outcome::Failure, Some(SECOND)),
+            (&Plain, Outcome::Failure, None),
+            (&Box::new(Busy), Outcome::Failure, Some(SECOND)),
+            (&Box::new(refusal.clone()), Outcome::Neutral, None),
+        ] {
+            assert_eq!((error.outcome(), error.retry_after()), (outcome, asked));
+        }
     }
 }

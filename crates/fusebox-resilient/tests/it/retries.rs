@@ -1,10 +1,11 @@
 //! When a call is tried again, and when not.
 
+use std::cell::Cell;
 use std::time::Duration;
 
-use fusebox::State;
 use fusebox::backoff::Backoff;
-use fusebox_resilient::{Deadline, Reason, RetryBudget, Settings};
+use fusebox::{Classify, Outcome, Registry, State};
+use fusebox_resilient::{CallError, Deadline, Reason, Resilience, RetryBudget, Settings, Verdict};
 use tokio::time::Instant;
 
 use crate::support::*;
@@ -175,4 +176,37 @@ async fn the_total_timeout_bounds_all_attempts() {
         .counts
         .failure;
     assert_eq!(failures, 1, "the second had less than an attempt's time");
+}
+
+/// A refusal that knows its end read as a throttle: the outer policy waited for the inner circuit, at the
+/// expense of its budget, and asked again. What is refused is not tried again, however near the end.
+#[tokio::test(start_paused = true)]
+async fn the_refusal_of_an_inner_circuit_is_not_tried_again() {
+    struct Down;
+    impl Classify for Down {
+        fn outcome(&self) -> Outcome {
+            Outcome::Failure
+        }
+    }
+    let resilience = Resilience::new(&Registry::new("gateway"));
+    let inner = resilience.policy("content", "content.fetch").unwrap();
+    let outer = resilience.policy("library", "library.fetch").unwrap();
+    for _ in 0..5 {
+        assert!(inner.call(async || Err::<(), _>(Down)).await.is_err());
+    }
+    let made = Cell::new(0);
+    let answer = outer
+        .repeat(|| {
+            made.set(made.get() + 1);
+            inner.call(async || Ok::<_, Down>(()))
+        })
+        .await;
+    let inner_error = answer.err().and_then(CallError::into_inner).unwrap();
+    let refusal = inner_error.rejected().unwrap();
+    assert!(refusal.retry_after().unwrap() <= Duration::from_secs(1));
+    assert_eq!((made.get(), outer.budget().unwrap().granted()), (1, 0));
+    assert_eq!(
+        Verdict::of(refusal.not_permitted().unwrap()),
+        Verdict::neutral()
+    );
 }

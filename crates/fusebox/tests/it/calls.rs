@@ -164,7 +164,8 @@ fn the_refusal_of_an_inner_circuit_is_neutral_for_the_outer() {
             panic!("the outer circuit passes the call, the inner refuses it");
         };
         assert_eq!(refused.outcome(), Outcome::Neutral);
-        assert_eq!(Classify::retry_after(&refused), Some(SECOND));
+        let refusal = refused.not_permitted().expect("the inner one's");
+        assert_eq!(refusal.retry_after(), Some(SECOND));
     }
     assert_eq!(outer.state(), State::Closed);
     half_open(&outer, &clock);
