@@ -6,6 +6,7 @@ pub mod counting;
 pub mod peers;
 pub mod subjects;
 pub mod timing;
+pub mod wrappers;
 
 use std::fmt;
 use std::hint::black_box;

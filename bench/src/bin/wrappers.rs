@@ -29,6 +29,9 @@ fn main() {
             }
         }
     }
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or_default();
+    println!("Load of the machine when this ended: {load}.\n");
     for (group, best) in groups.iter().zip(&best) {
         let base = best[0][0];
         println!("| ns per call | closed | over {} | open |", group.base);
