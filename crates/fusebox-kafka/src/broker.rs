@@ -17,12 +17,18 @@ pub type Delivery = BoxFuture<'static, Result<Delivered, SendError>>;
 pub type TroubleSink = Arc<dyn Fn(SendError) + Send + Sync>;
 
 /// A producer that keeps the order of the calls on the wire.
+///
+/// It ends with the first record that the cluster refuses ([`ErrorClass::Message`],
+/// [`ErrorClass::Retriable`]): nothing of the same partition that was handed over behind that record is
+/// appended any more, whether it is on the wire already or not, and every report of it says so. Only
+/// [`rebuild`](Self::rebuild) makes it take records again. So no refusal lets a record be overtaken.
 #[async_trait]
 pub trait Broker: Send + Sync {
     /// Hands a record over without waiting. The order of calls is the order on the wire.
     ///
     /// # Errors
-    /// When the producer did not take the record; then no report will come.
+    /// When the producer did not take the record; then no report will come. That is no refusal of the
+    /// cluster's: the producer goes on.
     fn enqueue(&self, record: &Record, attempt: Attempt) -> Result<Delivery, SendError>;
 
     /// Asks the cluster for a sign of life.

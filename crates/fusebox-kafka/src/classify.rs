@@ -122,12 +122,15 @@ pub(crate) fn is_known(name: &str) -> bool {
     TABLE.iter().any(|row| row.name == name)
 }
 
-/// Whether a new producer may help against the code when it comes again.
-pub(crate) fn asks_for_new_producer(name: &str) -> bool {
-    matches!(
-        name,
-        "INVALID_PRODUCER_EPOCH" | "PRODUCER_FENCED" | "_FENCED"
-    )
+/// Whether a producer that is finished with this code ended because a record was refused, so that
+/// nothing behind it overtakes it.
+pub(crate) fn ended_by_refusal(name: &str) -> bool {
+    name == "_GAPLESS_GUARANTEE"
+}
+
+/// Whether the record was given back because its producer has ended or was given up.
+pub(crate) fn is_given_up(name: &str) -> bool {
+    matches!(name, "_PURGE_QUEUE" | "_PURGE_INFLIGHT" | "_DESTROY")
 }
 
 #[cfg(test)]

@@ -75,6 +75,7 @@ mod classify;
 mod codec;
 mod drainer;
 pub mod mock;
+mod partitions;
 mod producer;
 mod publisher;
 mod receipt;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::broker::{Attempt, Broker, Delivered, Delivery, ErrorClass, SendError, TroubleSink};
 use crate::classify::send_error;
+use crate::partitions::{First, Partitions};
 use crate::record::Record;
 
 /// Header with the number of the try, `1` on the first.
@@ -39,9 +40,31 @@ pub struct KafkaProducerConfig {
     pub client_id: String,
     /// How long a batch waits for company. Default 2 ms.
     pub linger: Duration,
-    /// Further librdkafka properties: security, above all. They win over ours.
+    /// Whether the producer ends with the first record that a broker refuses, as [`Broker`] demands of
+    /// one that a drainer feeds. Default yes. Without, what is behind that record overtakes it: for a
+    /// plain producer only, whose callers hear of each failure themselves.
+    pub ends_when_refused: bool,
+    /// Further librdkafka properties: security, above all. They win over ours, and those on which order
+    /// hangs are refused.
     pub extra: Vec<(String, String)>,
 }
+
+/// What must be as this module sets it, or records are reordered.
+const OURS: [&str; 13] = [
+    "acks",
+    "request.required.acks",
+    "enable.idempotence",
+    "enable.gapless.guarantee",
+    "transactional.id",
+    "max.in.flight",
+    "max.in.flight.requests.per.connection",
+    "message.timeout.ms",
+    "delivery.timeout.ms",
+    "retries",
+    "message.send.max.retries",
+    "partitioner",
+    "queuing.strategy",
+];
 
 impl KafkaProducerConfig {
     /// Settings with the default linger and nothing extra.
@@ -50,6 +73,7 @@ impl KafkaProducerConfig {
             bootstrap_servers: bootstrap_servers.into(),
             client_id: client_id.into(),
             linger: Duration::from_millis(2),
+            ends_when_refused: true,
             extra: Vec::new(),
         }
     }
@@ -64,6 +88,12 @@ impl KafkaProducerConfig {
             // Order and no duplicates as long as this producer lives.
             .set("acks", "all")
             .set("enable.idempotence", "true")
+            // A refused record is a gap in the numbers. Without this the producer would begin a new
+            // series behind it.
+            .set(
+                "enable.gapless.guarantee",
+                self.ends_when_refused.to_string(),
+            )
             .set("max.in.flight.requests.per.connection", "5")
             // Never: a time-out inside would report queued messages before those in flight, and
             // give up the sequence that keeps an outage free of duplicates.
@@ -71,8 +101,6 @@ impl KafkaProducerConfig {
             .set("socket.timeout.ms", "10000")
             .set("reconnect.backoff.ms", "50")
             .set("reconnect.backoff.max.ms", "1000")
-            // Where the Java client puts a key.
-            .set("partitioner", "murmur2_random")
             // A missing topic must show as that topic's fault before the circuit sees a stall.
             .set("topic.metadata.propagation.max.ms", "1500")
             .set("topic.metadata.refresh.interval.ms", "10000");
@@ -94,7 +122,8 @@ pub struct RdKafkaBroker {
 
 /// The producer in use, and the switch that silences it when it is replaced.
 struct Current {
-    producer: ThreadedProducer<Context>,
+    producer: Arc<ThreadedProducer<Context, Partitions>>,
+    partitions: Arc<Partitions>,
     silenced: Arc<AtomicBool>,
 }
 
@@ -114,8 +143,16 @@ impl RdKafkaBroker {
     }
 
     fn make(&self) -> Result<Current, SendError> {
+        let mut extra = self.config.extra.iter();
+        if let Some((name, value)) = extra.find(|(name, _)| OURS.contains(&name.as_str())) {
+            return Err(invalid_config(format!(
+                "{name}={value}: the order of events hangs on it, it cannot be set"
+            )));
+        }
         let silenced = Arc::new(AtomicBool::new(false));
+        let partitions = Arc::<Partitions>::default();
         let context = Context {
+            partitions: Arc::clone(&partitions),
             silenced: Arc::clone(&silenced),
             sink: Arc::clone(&self.sink),
         };
@@ -123,18 +160,18 @@ impl RdKafkaBroker {
             .config
             .client_config()
             .create_with_context(context)
-            .map_err(|e| SendError {
-                class: ErrorClass::Configuration,
-                code: "_INVALID_CONFIG".to_owned(),
-                text: e.to_string(),
-            })?;
-        Ok(Current { producer, silenced })
+            .map_err(|e| invalid_config(e.to_string()))?;
+        Ok(Current {
+            producer: Arc::new(producer),
+            partitions,
+            silenced,
+        })
     }
 
-    fn producer(&self) -> Result<ThreadedProducer<Context>, SendError> {
+    fn producer(&self) -> Result<Arc<ThreadedProducer<Context, Partitions>>, SendError> {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         match &*current {
-            Some(current) => Ok(current.producer.clone()),
+            Some(current) => Ok(Arc::clone(&current.producer)),
             None => Err(no_producer()),
         }
     }
@@ -147,8 +184,18 @@ impl Broker for RdKafkaBroker {
         if record.headers.iter().any(|(name, _)| name.contains('\0')) {
             return Err(invalid("a header's name has a NUL"));
         }
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = current.as_ref().ok_or_else(no_producer)?;
+        let first = match &record.key {
+            Some(key) => current
+                .partitions
+                .admit(&record.topic, key, Instant::now())
+                .map_err(|()| first_under_way())?,
+            None => None,
+        };
         let (report, reported) = oneshot::channel();
-        let mut out = BaseRecord::<str, [u8], _>::with_opaque_to(&record.topic, Box::new(report))
+        let opaque = Box::new(Waiting { report, first });
+        let mut out = BaseRecord::<str, [u8], _>::with_opaque_to(&record.topic, opaque)
             .payload(&record.payload)
             .timestamp(attempt.admitted_at_ms);
         if let Some(key) = &record.key {
@@ -172,10 +219,15 @@ impl Broker for RdKafkaBroker {
             });
         }
         out = out.headers(headers);
-        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let current = current.as_ref().ok_or_else(no_producer)?;
         if let Err((error, _record)) = current.producer.send(out) {
-            return Err(from_kafka(&error));
+            if let Some(first) = first {
+                current.partitions.ended(&record.topic, first);
+            }
+            let error = from_kafka(&error);
+            // What it is finished for matters: nobody is to blame for a refusal.
+            let fatal = current.producer.client().fatal_error();
+            let fatal = fatal.filter(|_| error.class == ErrorClass::Fatal);
+            return Err(fatal.map_or(error, |(code, text)| send_error(code, text)));
         }
         let given_up = || {
             send_error(
@@ -258,6 +310,7 @@ fn give_up(current: Current) {
 
 /// What librdkafka calls back on its polling thread.
 struct Context {
+    partitions: Arc<Partitions>,
     silenced: Arc<AtomicBool>,
     sink: Arc<RwLock<Option<TroubleSink>>>,
 }
@@ -276,10 +329,14 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        let error = SendError {
+        let mut error = SendError {
             text: reason.to_owned(),
             ..from_kafka(&error)
         };
+        // The library tells the code of what was fatal in words only.
+        if error.code == "_FATAL" && reason.contains("gap-less guarantee") {
+            error = send_error(RDKafkaErrorCode::GaplessGuarantee, reason);
+        }
         tracing::debug!(code = error.code, text = error.text, "librdkafka error");
         // One broker that cannot be reached is no trouble yet.
         let counts = error.code == "_ALL_BROKERS_DOWN"
@@ -297,20 +354,35 @@ impl ClientContext for Context {
     }
 }
 
-impl ProducerContext for Context {
-    type DeliveryOpaque = Box<oneshot::Sender<Result<Delivered, SendError>>>;
+/// What comes back with a report.
+struct Waiting {
+    report: oneshot::Sender<Result<Delivered, SendError>>,
+    first: Option<First>,
+}
 
-    fn delivery(&self, result: &DeliveryResult<'_>, report: Self::DeliveryOpaque) {
-        let result = match result {
-            Ok(message) => Ok(Delivered {
-                partition: message.partition(),
-                offset: message.offset(),
-            }),
-            Err((error, _message)) => Err(from_kafka(error)),
+impl ProducerContext<Partitions> for Context {
+    type DeliveryOpaque = Box<Waiting>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, waiting: Self::DeliveryOpaque) {
+        let (result, message) = match result {
+            Ok(message) => {
+                let (partition, offset) = (message.partition(), message.offset());
+                self.partitions
+                    .acknowledged(message.topic(), partition, Instant::now());
+                (Ok(Delivered { partition, offset }), message)
+            }
+            Err((error, message)) => (Err(from_kafka(error)), message),
         };
-        if report.send(result).is_err() {
+        if let Some(first) = waiting.first {
+            self.partitions.ended(message.topic(), first);
+        }
+        if waiting.report.send(result).is_err() {
             tracing::trace!("delivery report came after its drainer had gone");
         }
+    }
+
+    fn get_custom_partitioner(&self) -> Option<&Partitions> {
+        Some(&self.partitions)
     }
 }
 
@@ -328,6 +400,23 @@ fn invalid(text: impl Into<String>) -> SendError {
         class: ErrorClass::Message,
         code: "_INVALID_ARG".to_owned(),
         text: text.into(),
+    }
+}
+
+fn invalid_config(text: String) -> SendError {
+    SendError {
+        class: ErrorClass::Configuration,
+        code: "_INVALID_CONFIG".to_owned(),
+        text,
+    }
+}
+
+/// Nothing is wrong: it may be sent a round trip later.
+fn first_under_way() -> SendError {
+    SendError {
+        class: ErrorClass::BackPressure,
+        code: "_FIRST_UNDER_WAY".to_owned(),
+        text: "the first record of this partition is not acknowledged yet".to_owned(),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     context::{CORRELATION_HEADER, CallContext, TRACEPARENT_HEADER},
     publishing::Publishing,
     service::ServiceId,
-    settings::{CommonSettings, JournalSettings, KafkaSettings},
+    settings::{CommonSettings, JournalSettings, KafkaSettings, PublishMode},
     store::{PublishObserver, Store},
 };
 
@@ -147,10 +147,13 @@ pub(crate) async fn provide_kafka_publisher(
         "kafka_producer",
         settings.circuit.clone(),
     )?;
-    let broker = Arc::new(RdKafkaBroker::new(KafkaProducerConfig::new(
-        settings.bootstrap_servers.clone(),
-        service.name(),
-    ))?);
+    let mut producer = KafkaProducerConfig::new(settings.bootstrap_servers.clone(), service.name());
+    // Without a circuit there is a plain producer, which must go on after a refusal.
+    producer.ends_when_refused = match &keeper {
+        Keeper::Outbox(_) => true,
+        Keeper::Journal(journal, _) => breaker.is_enabled() || journal.mode == PublishMode::Memory,
+    };
+    let broker = Arc::new(RdKafkaBroker::new(producer)?);
     match keeper {
         Keeper::Outbox(store) => Ok(Publishing::outbox(settings, store, broker, breaker)),
         Keeper::Journal(journal, observer) => {

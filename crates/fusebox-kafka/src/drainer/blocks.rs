@@ -20,10 +20,10 @@ pub enum PoisonPolicy {
     /// The event becomes a dead letter, and those behind it go on: one is missing in its lane.
     #[default]
     Skip,
-    /// The event and all behind it with its key wait until somebody decides. Nothing of a key is sent
-    /// before what comes before it is acknowledged, at the price of one round trip for each event.
+    /// The event and all behind it with its key wait until somebody decides.
     BlockKey,
-    /// The same for the whole topic.
+    /// The same for the whole topic. Nothing of the topic is sent before what comes before it is
+    /// acknowledged, at the price of one round trip for each event.
     BlockTopic,
 }
 

@@ -58,8 +58,10 @@ use crate::broker::Broker;
 /// twice for its own sake, the second time alone. Under another [`PoisonPolicy`] than the default it
 /// stays instead, and holds up its key or topic until somebody [resolves](DrainerHandle::resolve) it.
 ///
-/// Order within a lane holds but for one case: under the policy *skip*, a record that Kafka refuses is
-/// overtaken by those of its lane that were under way with it.
+/// Order within a lane holds whatever Kafka answers: a refusal ends the producer, so that nothing behind
+/// the refused record arrives before it; when all its reports are in it is replaced, and the backlog is
+/// read again from the oldest record that is not settled. A record that was refused is then sent alone,
+/// in its turn.
 pub struct Drainer {
     backlog: Arc<dyn Backlog>,
     broker: Arc<dyn Broker>,

@@ -1,8 +1,10 @@
-//! How often each record of the window was handed over, and whether a try may have reached Kafka.
+//! How often each record was handed over, whether a try may have reached Kafka, and which records were
+//! refused and must go alone.
 
 use std::collections::BTreeMap;
 
-use crate::broker::Attempt;
+use super::retry::Retry;
+use crate::broker::{Attempt, SendError};
 use crate::record::{Parked, Position};
 
 /// Tries of records that are not settled. A record's first try leaves no entry before it has failed.
@@ -11,22 +13,32 @@ pub(super) struct Tries {
     failed: BTreeMap<Position, Failed>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Failed {
     times: u32,
     may_be_there: bool,
+    trial: Option<Trial>,
+}
+
+/// The history of a record that was refused: it is sent alone until it is delivered or condemned.
+#[derive(Debug, Clone)]
+pub(super) struct Trial {
+    pub(super) first: SendError,
+    /// Tries that were refused.
+    pub(super) attempts: u32,
+    pub(super) retry: Retry,
 }
 
 impl Tries {
     /// The try that is about to be made.
     pub(super) fn next(&self, parked: &Parked) -> Attempt {
-        let failed = self.failed.get(&parked.position).copied();
-        let failed = failed.unwrap_or_default();
-        let earlier = parked.attempts.saturating_add(failed.times);
+        let failed = self.failed.get(&parked.position);
+        let (times, may_be_there) = failed.map_or((0, false), |f| (f.times, f.may_be_there));
+        let earlier = parked.attempts.saturating_add(times);
         Attempt {
             number: earlier.saturating_add(1),
             // Of the tries of other processes nobody knows how they ended.
-            maybe_duplicate: failed.may_be_there || parked.attempts > 0,
+            maybe_duplicate: may_be_there || parked.attempts > 0,
             admitted_at_ms: parked.admitted_at_ms,
         }
     }
@@ -36,6 +48,23 @@ impl Tries {
         let failed = self.failed.entry(position).or_default();
         failed.times = failed.times.saturating_add(1);
         failed.may_be_there |= may_be_there;
+    }
+
+    /// The history of a record that must go alone.
+    pub(super) fn trial(&self, position: Position) -> Option<&Trial> {
+        self.failed.get(&position)?.trial.as_ref()
+    }
+
+    /// From now on the record goes alone, or as any other.
+    pub(super) fn set_trial(&mut self, position: Position, trial: Option<Trial>) {
+        self.failed.entry(position).or_default().trial = trial;
+    }
+
+    /// Nothing is held against any record: another process goes on.
+    pub(super) fn acquit_all(&mut self) {
+        for failed in self.failed.values_mut() {
+            failed.trial = None;
+        }
     }
 
     /// The record has left the backlog.

@@ -184,7 +184,7 @@ async fn every_refusal_of_a_record_ends_in_a_dead_letter_and_the_rest_arrives() 
 }
 
 /// What the library retries inside, what we retry, what pauses a topic, what kills a producer: in
-/// each case the record arrives, and nothing is buried.
+/// each case the record arrives, and nothing is buried. Each refusal that reaches us ends the producer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_other_refusal_loses_a_record() {
     let codes = [
@@ -193,11 +193,11 @@ async fn no_other_refusal_loses_a_record() {
         ("NOT_ENOUGH_REPLICAS_AFTER_APPEND", 0),
         ("NOT_LEADER_FOR_PARTITION", 0),
         ("KAFKA_STORAGE_ERROR", 0),
-        ("TOPIC_AUTHORIZATION_FAILED", 0),
-        ("CLUSTER_AUTHORIZATION_FAILED", 0),
-        ("THROTTLING_QUOTA_EXCEEDED", 0),
-        ("INVALID_PRODUCER_EPOCH", 0),
-        ("PRODUCER_FENCED", 0),
+        ("TOPIC_AUTHORIZATION_FAILED", 1),
+        ("CLUSTER_AUTHORIZATION_FAILED", 1),
+        ("THROTTLING_QUOTA_EXCEEDED", 1),
+        ("INVALID_PRODUCER_EPOCH", 1),
+        ("PRODUCER_FENCED", 1),
         ("OUT_OF_ORDER_SEQUENCE_NUMBER", 1),
     ];
     let cluster = EmbeddedBroker::start(&[("t", 1)]).unwrap();
@@ -240,7 +240,9 @@ async fn local_refusals_have_their_class() {
     );
     let mut deliveries = Vec::new();
     let error = loop {
-        match broker.enqueue(&record(2, "t", "k"), FIRST) {
+        let mut keyless = record(2, "t", "k");
+        keyless.key = None;
+        match broker.enqueue(&keyless, FIRST) {
             Ok(delivery) => deliveries.push(delivery),
             Err(error) => break error,
         }
@@ -256,11 +258,45 @@ async fn local_refusals_have_their_class() {
     assert_eq!(error.class, ErrorClass::Unavailable, "{error}");
     broker.probe().await.unwrap();
 
-    config
-        .extra
-        .push(("acks".to_owned(), "sometimes".to_owned()));
-    let error = RdKafkaBroker::new(config).unwrap_err();
-    assert_eq!(error.class, ErrorClass::Configuration);
+    for (name, value) in [
+        ("client.dns.lookup", "sometimes"),
+        ("acks", "1"),
+        ("message.timeout.ms", "1000"),
+        ("enable.gapless.guarantee", "false"),
+    ] {
+        let mut config = config.clone();
+        config.extra.push((name.to_owned(), value.to_owned()));
+        let error = RdKafkaBroker::new(config).unwrap_err();
+        assert_eq!(error.class, ErrorClass::Configuration, "{name}");
+        assert!(error.text.contains(name), "{error}");
+    }
+}
+
+/// What a broker knows nothing of it takes with any number, so the first of a partition goes alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_follows_the_first_record_of_a_partition_before_it_is_acknowledged() {
+    let cluster = EmbeddedBroker::start(&[("t", 2)]).unwrap();
+    cluster.delay(Duration::from_millis(100)).unwrap();
+    let broker = producer(&cluster);
+    let first = broker.enqueue(&record(1, "t", "a"), FIRST).unwrap();
+    let held_back = |key: &str| {
+        let error = broker.enqueue(&record(2, "t", key), FIRST).err();
+        error.is_some_and(|e| e.class == ErrorClass::BackPressure && e.code == "_FIRST_UNDER_WAY")
+    };
+    assert!(held_back("a") && held_back("b"));
+    let at = first.await.unwrap().partition;
+    let second = broker.enqueue(&record(2, "t", "a"), FIRST).unwrap();
+    let third = broker.enqueue(&record(3, "t", "a"), FIRST).unwrap();
+    // A key that lies elsewhere begins anew there.
+    let elsewhere = broker.enqueue(&record(4, "t", "d"), FIRST).unwrap();
+    assert!(held_back("d"));
+    assert_eq!(second.await.unwrap().partition, at);
+    assert_eq!(third.await.unwrap().partition, at);
+    assert_eq!(elsewhere.await.unwrap().partition, 1 - at);
+    // And for a new producer all begins anew.
+    broker.rebuild().unwrap();
+    drop(broker.enqueue(&record(5, "t", "a"), FIRST).unwrap());
+    assert!(held_back("a"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

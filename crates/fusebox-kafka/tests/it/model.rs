@@ -258,7 +258,12 @@ impl ModelBroker {
                 }
                 Err(error)
             }
-            Some(error) => Err(error),
+            Some(error) => {
+                if matches!(error.class, ErrorClass::Message | ErrorClass::Retriable) {
+                    state.end_refused();
+                }
+                Err(error)
+            }
             None => {
                 state.log.push(id);
                 Ok(Delivered {
@@ -400,6 +405,22 @@ impl Broker for ModelBroker {
 
     fn report_trouble_to(&self, sink: TroubleSink) {
         self.lock().sink = Some(sink);
+    }
+}
+
+impl State {
+    /// A refusal ends the producer: what shared the batch is refused with it, nothing else is sent.
+    fn end_refused(&mut self) {
+        self.dead = true;
+        for (record, report) in std::mem::take(&mut self.pending) {
+            let verdicts = self.verdicts.get_mut(&record.event_id);
+            let verdict = verdicts.and_then(VecDeque::pop_front);
+            let given_up = || error(ErrorClass::Unavailable, "_PURGE_QUEUE");
+            drop(report.send(Err(verdict.unwrap_or_else(given_up))));
+        }
+        if let Some(sink) = &self.sink {
+            sink(error(ErrorClass::Fatal, "_GAPLESS_GUARANTEE"));
+        }
     }
 }
 

@@ -39,6 +39,10 @@ pub enum Mistake {
     OpenUntilTraffic,
     /// After a restart the drainer begins behind what the process before it had handed over.
     ResumedBehindTheWindow,
+    /// After a refusal the producer numbers what is behind anew, and goes on.
+    WentOnAfterRefusal,
+    /// A new producer sends on before its first record is acknowledged.
+    FollowedTheFirst,
 }
 
 /// How much happens, and how often things go wrong.
@@ -56,6 +60,8 @@ pub struct Scenario {
     pub cuts: u8,
     /// How often a broker rejects a request that it would take later.
     pub rejects: u8,
+    /// How often a broker refuses a record, for nobody's sake, and the producer says so.
+    pub refusals: u8,
     /// How often the producer fails for good and is replaced.
     pub fatal: u8,
     /// How often a sync fails.
@@ -74,6 +80,7 @@ impl Scenario {
             outages: 0,
             cuts: 0,
             rejects: 0,
+            refusals: 0,
             fatal: 0,
             failed_syncs: 0,
             mistake: None,

@@ -72,6 +72,7 @@ pub(super) struct Budget {
     pub(super) outages: u8,
     pub(super) cuts: u8,
     pub(super) rejects: u8,
+    pub(super) refusals: u8,
     pub(super) fatal: u8,
     pub(super) failed_syncs: u8,
 }
@@ -91,6 +92,21 @@ pub(super) enum Answer {
     Taken,
     /// It is refused for its own sake.
     Refused,
+    /// It is refused, and would be taken later.
+    Later,
+    /// Its number is not the next one.
+    OutOfOrder,
+}
+
+/// What has become of a producer's first record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum First {
+    /// The broker has taken none: it expects no number, and takes any.
+    Nothing,
+    /// The broker has taken one, and counts from there.
+    Taken,
+    /// And the producer knows.
+    Acknowledged,
 }
 
 /// Records of one segment.
@@ -139,9 +155,10 @@ pub struct State {
     pub(super) sent: usize,
     /// Answers under way, for the first of the buffer.
     pub(super) answers: Vec<Answer>,
-    /// How many of the buffer the broker has dealt with, whether we know or not: the sequence it
-    /// expects.
+    /// How many of the buffer the broker has taken, whether we know or not: the number it expects.
     pub(super) processed: usize,
+    /// What has become of the first record of this producer.
+    pub(super) first: First,
 
     pub(super) up: bool,
     /// Events on the wire of producers that are gone: each may still arrive, in order.
@@ -175,6 +192,7 @@ impl State {
             sent: 0,
             answers: Vec::new(),
             processed: 0,
+            first: First::Nothing,
             up: true,
             ghosts: Vec::new(),
             topic: Vec::new(),
@@ -184,6 +202,7 @@ impl State {
                 outages: scenario.outages,
                 cuts: scenario.cuts,
                 rejects: scenario.rejects,
+                refusals: scenario.refusals,
                 fatal: scenario.fatal,
                 failed_syncs: scenario.failed_syncs,
             },
@@ -205,7 +224,7 @@ impl State {
 
     /// The next record to hand over.
     pub(super) fn next_to_feed(&self) -> Option<u8> {
-        let held = self.in_flight.or(self.suspects).or(self.condemned);
+        let held = self.in_flight.or(self.condemned);
         let waiting = Set::below(self.end()).without(self.settled.or(held));
         waiting.without(Set::below(self.removed * SEGMENT)).first()
     }
@@ -221,7 +240,31 @@ impl State {
     /// Falls with every step that is no fault, so that nothing goes on for ever.
     pub(super) fn work_left(&self, scenario: &Scenario) -> u32 {
         const FEED: u32 = 20;
-        let mut left = 0;
+        // More than what a new producer has to do again.
+        const REFUSAL: u32 = 40;
+        let later = self.answers.iter().filter(|a| **a == Answer::Later);
+        let mut left = u32::try_from(later.count()).expect("few") * REFUSAL;
+        if let Some(poison) = scenario.poison {
+            // Each copy of it is refused twice; a crash may make the publisher write another one.
+            left += if self.safe.has(poison) {
+                0
+            } else {
+                2 * REFUSAL
+            };
+            let copies = (0..self.end()).filter(|at| self.event_at(*at) == poison);
+            left += copies
+                .map(|at| {
+                    match (
+                        self.settled.or(self.condemned).has(at),
+                        self.suspects.has(at),
+                    ) {
+                        (true, _) => 0,
+                        (false, true) => REFUSAL,
+                        (false, false) => 2 * REFUSAL,
+                    }
+                })
+                .sum::<u32>();
+        }
         for publisher in 0..2 {
             let open = u32::from(scenario.events[publisher] - self.done[publisher]);
             left += open * (FEED + 2) - u32::from(self.asked[publisher]);

@@ -1,6 +1,6 @@
 //! What can happen next, and what it does.
 
-use super::state::{Answer, Circuit, Cursor, REQUESTS, SEGMENT, Set, State, WINDOW};
+use super::state::{Answer, Circuit, Cursor, First, REQUESTS, SEGMENT, Set, State, WINDOW};
 use super::{Mistake, Scenario};
 
 /// One step of anybody.
@@ -54,6 +54,8 @@ pub enum Step {
     Cut(usize),
     /// The broker rejects a request that it would take later.
     Reject,
+    /// The broker refuses the next request, and would take it later.
+    Refuse,
     /// The producer has failed for good and is replaced.
     Fatal,
     /// The sync of a group fails: its records are cut off and its publishers told so.
@@ -70,6 +72,7 @@ impl Step {
                 | Self::Vanish
                 | Self::Cut(_)
                 | Self::Reject
+                | Self::Refuse
                 | Self::Fatal
                 | Self::FailCommit
         )
@@ -90,7 +93,7 @@ pub(super) fn progress(scenario: &Scenario, state: &State, steps: &mut Vec<Step>
         }
         steps.push(Step::Commit);
     }
-    if may_feed(state) {
+    if may_feed(scenario, state) {
         steps.push(Step::Feed);
     }
     if state.up && state.on_the_wire() > 0 {
@@ -166,6 +169,9 @@ pub(super) fn faults(state: &State, steps: &mut Vec<Step>) {
     if budget.rejects > 0 && state.up && state.on_the_wire() > 0 {
         steps.push(Step::Reject);
     }
+    if budget.refusals > 0 && state.up && state.on_the_wire() > 0 {
+        steps.push(Step::Refuse);
+    }
     if budget.fatal > 0 && !state.buffer.is_empty() {
         steps.push(Step::Fatal);
     }
@@ -174,20 +180,21 @@ pub(super) fn faults(state: &State, steps: &mut Vec<Step>) {
     }
 }
 
-fn may_feed(state: &State) -> bool {
+fn may_feed(scenario: &Scenario, state: &State) -> bool {
+    let Some(next) = state.next_to_feed() else {
+        return false;
+    };
     let flow = match state.circuit {
         Circuit::Closed => true,
         Circuit::Open => false,
         Circuit::HalfOpen => state.in_flight.is_empty(),
     };
-    if !flow || !state.condemned.is_empty() {
-        return false;
+    let alone = state.suspects.has(next) || state.in_flight.iter().any(|p| state.suspects.has(p));
+    let first = state.first != First::Acknowledged && !scenario.makes(Mistake::FollowedTheFirst);
+    if alone || first {
+        return flow && state.in_flight.is_empty();
     }
-    if !state.suspects.is_empty() {
-        // Alone.
-        return state.in_flight.is_empty();
-    }
-    state.in_flight.len() < WINDOW && state.next_to_feed().is_some()
+    flow && state.in_flight.len() < WINDOW
 }
 
 /// The state after a step that is possible.
@@ -239,7 +246,10 @@ impl State {
             Step::Return => self.up = true,
             Step::GhostArrives(ghost) => {
                 let event = self.ghosts[ghost].remove(0);
-                if scenario.poison != Some(event) {
+                if scenario.poison == Some(event) {
+                    // And what is behind it has the wrong number.
+                    self.ghosts[ghost].clear();
+                } else {
                     self.topic.push(event);
                 }
                 self.ghosts.retain(|ghost| !ghost.is_empty());
@@ -274,9 +284,13 @@ impl State {
                 self.budget.rejects -= 1;
                 self.reject(scenario);
             }
+            Step::Refuse => {
+                self.budget.refusals -= 1;
+                self.answers.push(Answer::Later);
+            }
             Step::Fatal => {
                 self.budget.fatal -= 1;
-                self.replace_producer(scenario);
+                self.replace_producer(scenario, false);
             }
             Step::FailCommit => {
                 self.budget.failed_syncs -= 1;
@@ -329,11 +343,7 @@ impl State {
     }
 
     fn feed(&mut self, scenario: &Scenario) {
-        let position = self
-            .suspects
-            .first()
-            .or_else(|| self.next_to_feed())
-            .expect("there is one");
+        let position = self.next_to_feed().expect("there is one");
         self.in_flight.add(position);
         self.buffer.push(position);
         if scenario.makes(Mistake::SettledBeforeAcknowledged) {
@@ -344,14 +354,20 @@ impl State {
     /// The broker deals with the request for the buffer's record `index`.
     fn broker_takes(&mut self, scenario: &Scenario, index: usize) -> Answer {
         let event = self.event_at(self.buffer[index]);
+        // It looks at the record before it looks at its number.
         if scenario.poison == Some(event) {
-            self.processed = self.processed.max(index + 1);
             return Answer::Refused;
+        }
+        if index > self.processed && self.first != First::Nothing {
+            return Answer::OutOfOrder;
         }
         // Below what it expects it has it already, and says so.
         if index >= self.processed {
             self.topic.push(event);
             self.processed = index + 1;
+            if self.first == First::Nothing {
+                self.first = First::Taken;
+            }
         }
         Answer::Taken
     }
@@ -360,27 +376,39 @@ impl State {
         let answer = self.answers.remove(0);
         let position = self.buffer.remove(0);
         self.sent -= 1;
-        self.processed -= 1;
         self.in_flight.remove(position);
+        // An answer is an answer: the cluster lives.
+        self.circuit = Circuit::Closed;
         match answer {
             Answer::Taken => {
+                self.processed -= 1;
                 self.settled.add(position);
                 self.suspects.remove(position);
-                self.circuit = Circuit::Closed;
+                self.first = First::Acknowledged;
                 if scenario.makes(Mistake::RemovedBeforeCursor) {
                     self.remove_segments(self.settled);
                 }
             }
-            // An answer is an answer: the cluster lives.
-            Answer::Refused => {
-                self.circuit = Circuit::Closed;
-                if self.suspects.has(position) {
-                    self.suspects.remove(position);
-                    self.condemned.add(position);
-                } else {
-                    self.suspects.add(position);
-                }
+            Answer::Refused if self.suspects.has(position) => {
+                self.suspects.remove(position);
+                self.condemned.add(position);
+                self.end_producer(scenario);
             }
+            Answer::Refused | Answer::Later => {
+                self.suspects.add(position);
+                self.end_producer(scenario);
+            }
+            Answer::OutOfOrder => self.replace_producer(scenario, false),
+        }
+    }
+
+    /// A record was refused: nothing behind it may arrive before it.
+    fn end_producer(&mut self, scenario: &Scenario) {
+        if scenario.makes(Mistake::WentOnAfterRefusal) {
+            self.answers.clear();
+            self.sent = 0;
+        } else {
+            self.replace_producer(scenario, true);
         }
     }
 
@@ -391,30 +419,40 @@ impl State {
             let position = self.buffer.remove(at);
             self.buffer.insert(self.sent - 1, position);
             self.sent -= 1;
-        } else {
+        } else if self.first != First::Nothing || self.sent == at + 1 {
             // Whatever is behind it has a number the broker does not expect: all again, in order.
             self.sent = at;
+        } else {
+            // The broker expects no number: it takes what is behind, and the rejected one no more.
+            for index in at + 1..self.sent {
+                let _answer = self.broker_takes(scenario, index);
+            }
+            self.replace_producer(scenario, false);
         }
     }
 
     /// What of the present producer may still reach the broker when nobody listens any more.
-    fn leave_ghost(&mut self) {
+    fn leave_ghost(&mut self, refused: bool) {
         let from = self.answers.len().max(self.processed);
         let wire: Vec<u8> = self.buffer[from.min(self.sent)..self.sent]
             .iter()
             .map(|position| self.event_at(*position))
             .collect();
-        if !wire.is_empty() {
+        // Behind one that was refused a broker that counts takes nothing.
+        let unheard = |answer: &Answer| matches!(answer, Answer::Refused | Answer::Later);
+        let gap = refused || self.answers.iter().any(unheard);
+        if !wire.is_empty() && (!gap || self.first == First::Nothing) {
             self.ghosts.push(wire);
         }
+        self.first = First::Nothing;
         self.sent = 0;
         self.answers.clear();
         self.processed = 0;
     }
 
-    fn replace_producer(&mut self, scenario: &Scenario) {
+    fn replace_producer(&mut self, scenario: &Scenario, refused: bool) {
         let unsent = self.sent;
-        self.leave_ghost();
+        self.leave_ghost(refused);
         if scenario.makes(Mistake::ResentInOrderOfReports) {
             // Reports of what waited in the queue come before those of what was under way.
             self.buffer.rotate_left(unsent);
@@ -425,7 +463,7 @@ impl State {
     }
 
     fn crash(&mut self, scenario: &Scenario, records: usize, cursor: bool, removals: bool) {
-        self.leave_ghost();
+        self.leave_ghost(false);
         let handed_over = self.in_flight;
         self.queue.truncate(records);
         if cursor {

@@ -9,5 +9,6 @@
 mod clusters;
 mod killed;
 mod model;
+mod refusals;
 mod simulation;
 mod support;

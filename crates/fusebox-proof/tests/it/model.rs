@@ -139,6 +139,38 @@ fn a_record_is_refused_and_the_process_dies() {
 }
 
 #[test]
+fn records_are_refused_for_nobodys_sake() {
+    let scenario = Scenario {
+        refusals: 2,
+        cuts: 1,
+        ..events([2, 2], [3, 2])
+    };
+    holds("refused for now", scenario, &[DONE]);
+}
+
+#[test]
+fn records_are_refused_rejected_and_the_producer_is_replaced() {
+    let scenario = Scenario {
+        refusals: 1,
+        rejects: 1,
+        fatal: 1,
+        ..events([2, 2], [3, 2])
+    };
+    holds("refused, rejected, replaced", scenario, &[DONE, DUPLICATE]);
+}
+
+#[test]
+fn a_record_is_refused_for_nobodys_sake_among_poison_and_the_process_dies() {
+    let scenario = Scenario {
+        poison: Some(1),
+        refusals: 1,
+        crashes: 1,
+        ..events([2, 1], [2, 2])
+    };
+    holds("refused, poison, crash", scenario, &[DONE, BURIED]);
+}
+
+#[test]
 fn syncs_fail_and_the_process_dies() {
     let scenario = Scenario {
         failed_syncs: 1,
@@ -218,9 +250,34 @@ fn settling_before_the_dead_letter_is_caught() {
 fn a_producer_without_numbers_is_caught() {
     let scenario = Scenario {
         rejects: 1,
-        ..Scenario::calm([2, 0])
+        ..Scenario::calm([3, 0])
     };
     caught(Mistake::NotIdempotent, scenario, &[IN_ORDER]);
+}
+
+#[test]
+fn going_on_behind_a_refused_record_is_caught() {
+    let scenario = Scenario {
+        refusals: 1,
+        ..Scenario::calm([2, 1])
+    };
+    caught(Mistake::WentOnAfterRefusal, scenario, &[IN_ORDER]);
+}
+
+#[test]
+fn following_the_first_record_of_a_producer_is_caught() {
+    for scenario in [
+        Scenario {
+            refusals: 1,
+            ..Scenario::calm([2, 1])
+        },
+        Scenario {
+            rejects: 1,
+            ..Scenario::calm([2, 1])
+        },
+    ] {
+        caught(Mistake::FollowedTheFirst, scenario, &[IN_ORDER]);
+    }
 }
 
 #[test]

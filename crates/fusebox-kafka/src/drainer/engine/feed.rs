@@ -13,20 +13,24 @@ use crate::record::{Parked, Record};
 
 impl Engine {
     pub(super) fn feed(&mut self, flow: Flow, now: Instant) {
-        let blocked = self.producer_lost || self.begin_again || flow == Flow::Nothing;
+        let blocked = self.lost.is_some() || self.begin_again || flow == Flow::Nothing;
         if blocked || self.full_until.is_some_and(|until| until > now) {
             return;
         }
         self.full_until = None;
-        if self.window.is_isolating() {
-            self.feed_suspect(now);
-            return;
-        }
         self.pace_until = None;
-        while flow.allows(self.window.in_flight()) {
+        self.alone_at = None;
+        while flow.allows(self.window.in_flight()) && !self.window.is_isolating() {
             let Some(parked) = self.reader.take() else {
                 return;
             };
+            if let Some(trial) = self.tries.trial(parked.position)
+                && (self.window.in_flight() > 0 || !trial.retry.is_due(now))
+            {
+                self.alone_at = trial.retry.not_before();
+                self.reader.put_back(parked);
+                return;
+            }
             if let Err(at) = self.pace.take(now) {
                 self.pace_until = Some(at);
                 self.reader.put_back(parked);
@@ -85,10 +89,11 @@ impl Engine {
             Leave::FeedOne | Leave::PassOver => return true,
         }
         let attempt = self.tries.next(&parked);
+        let alone = self.tries.trial(position).is_some();
         match self.broker.enqueue(&parked.record, attempt) {
             Ok(delivery) => {
                 self.note_attempt(attempt);
-                self.window.insert_in_flight(parked);
+                self.window.insert_in_flight(parked, alone);
                 self.reports
                     .push(delivery.map(move |result| (position, result)).boxed());
                 true
@@ -103,8 +108,11 @@ impl Engine {
                     self.pause(topic, &error, now);
                     true
                 }
+                // It was not handed over, so all that is under way comes before it.
                 ErrorClass::Message | ErrorClass::Retriable => {
-                    self.window.insert_suspect(parked, error);
+                    if let Some(parked) = self.refused(parked, &error, now) {
+                        self.reader.put_back(parked);
+                    }
                     false
                 }
                 ErrorClass::Fatal => {
@@ -119,43 +127,11 @@ impl Engine {
         }
     }
 
-    /// Whether an earlier record must be acknowledged first: what may hold up others is not sent with
-    /// them.
+    /// Whether an earlier record must be acknowledged first. Within a partition a refusal stops what is
+    /// behind it; where it is to stop a whole topic, nothing may be under way in the others.
     fn must_wait(&self, record: &Record) -> bool {
-        match self.config.poison_of(&record.topic) {
-            PoisonPolicy::Skip => false,
-            PoisonPolicy::BlockKey => self.window.is_lane_in_flight(record),
-            PoisonPolicy::BlockTopic => self.window.is_topic_in_flight(&record.topic),
-        }
-    }
-
-    /// Sends the oldest record that was refused, alone.
-    fn feed_suspect(&mut self, now: Instant) {
-        let Some((position, trial)) = self.window.oldest_suspect() else {
-            return;
-        };
-        if self.window.in_flight() > 0 || !trial.retry.is_due(now) {
-            return;
-        }
-        let Some(parked) = self.window.parked(position) else {
-            return;
-        };
-        let attempt = self.tries.next(parked);
-        match self.broker.enqueue(&parked.record, attempt) {
-            Ok(delivery) => {
-                self.note_attempt(attempt);
-                self.window.try_suspect(position);
-                self.reports
-                    .push(delivery.map(move |result| (position, result)).boxed());
-            }
-            Err(error) if error.class == ErrorClass::BackPressure => {
-                self.full_until = Some(now + BACK_PRESSURE_WAIT);
-            }
-            Err(error) => {
-                self.window.try_suspect(position);
-                self.take_failure(position, error, now);
-            }
-        }
+        self.config.poison_of(&record.topic) == PoisonPolicy::BlockTopic
+            && self.window.is_topic_in_flight(&record.topic)
     }
 
     fn note_attempt(&self, attempt: Attempt) {
@@ -166,7 +142,7 @@ impl Engine {
 
     /// Whether all that the backlog has shown is fed, passed over, or done with.
     pub(super) fn has_nothing_to_feed(&self) -> bool {
-        let pending = self.begin_again || self.producer_lost || self.window.is_isolating();
+        let pending = self.begin_again || self.lost.is_some() || self.window.is_isolating();
         self.reader.is_exhausted() && !pending
     }
 }

@@ -54,6 +54,8 @@ pub(super) struct Engine {
     pace: Pace,
     /// When the pace allows the next record.
     pace_until: Option<Instant>,
+    /// When the next record may be sent, which must go alone.
+    alone_at: Option<Instant>,
     reports: FuturesUnordered<BoxFuture<'static, Report>>,
     troubles: mpsc::Receiver<SendError>,
     tries: Tries,
@@ -74,11 +76,20 @@ pub(super) struct Engine {
     /// with the oldest.
     begin_again: bool,
     refeed: Retry,
-    producer_lost: bool,
+    /// The producer has ended, and is replaced when its reports are in.
+    lost: Option<Lost>,
     rebuild: Retry,
     stop_by: Option<Instant>,
     /// Whether this process is the one that sends.
     may_send: bool,
+}
+
+/// A producer that has ended.
+struct Lost {
+    /// By then it is replaced, whatever it has not reported.
+    by: Instant,
+    /// It ended because a record was refused: nobody is to blame.
+    refused: bool,
 }
 
 /// A piece of backlog work that has ended.
@@ -133,6 +144,7 @@ impl Engine {
             blocks: Blocks::default(),
             pace: Pace::new(config.pace, config.recovery_pace, now),
             pace_until: None,
+            alone_at: None,
             reports: FuturesUnordered::new(),
             troubles,
             tries: Tries::default(),
@@ -150,7 +162,7 @@ impl Engine {
             full_until: None,
             begin_again: false,
             refeed: Retry::default(),
-            producer_lost: false,
+            lost: None,
             rebuild: Retry::default(),
             stop_by: None,
             may_send: true,
@@ -204,13 +216,16 @@ impl Engine {
         // Whoever sends now tries them, and asks again what is to become of them.
         self.blocks.clear();
         self.shared.set_blocked(Vec::new());
-        if self.window.in_flight() > 0 || self.window.is_isolating() {
+        self.tries.acquit_all();
+        if self.window.in_flight() > 0 {
             tracing::warn!(
                 in_flight = self.window.in_flight(),
                 "backlog sent by another process, producer given up"
             );
-            self.window.forget_suspects();
-            self.producer_lost = true;
+            self.lost = Some(Lost {
+                by: now,
+                refused: false,
+            });
             self.rebuild = Retry::default();
             self.replace_producer(now);
         }
@@ -248,7 +263,7 @@ impl Engine {
 
     /// Does all that can be done without waiting.
     fn advance(&mut self, now: Instant) {
-        if self.producer_lost {
+        if self.lost.is_some() {
             self.replace_producer(now);
         }
         let window = &self.window;
@@ -328,10 +343,11 @@ impl Engine {
     fn next_look(&self) -> Instant {
         let now = Instant::now();
         let begin_again = self.begin_again.then(|| self.refeed.not_before()).flatten();
-        let rebuild = self
-            .producer_lost
-            .then(|| self.rebuild.not_before())
-            .flatten();
+        // Once the reports are in, only the last attempt's failure is waited out.
+        let rebuild = self.lost.as_ref().and_then(|lost| {
+            let reports = (self.window.in_flight() > 0).then_some(lost.by);
+            self.rebuild.not_before().max(reports)
+        });
         let retries = [&self.peek, &self.settle, &self.bury, &self.count].map(Retry::not_before);
         [
             Some(self.next_poll),
@@ -340,7 +356,7 @@ impl Engine {
             self.backlog.may_send_until(),
             self.gate.next_look(),
             self.pauses.next_end(now),
-            self.window.suspect_due(),
+            self.alone_at,
             self.settle_at,
             self.full_until,
             self.pace_until,

@@ -4,12 +4,12 @@ use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::Instant;
 
-use super::{Engine, Report};
+use super::{Engine, Lost, Report};
 use crate::backlog::DeadReason;
 use crate::broker::{Delivered, ErrorClass, SendError};
-use crate::classify::{asks_for_new_producer, is_known};
+use crate::classify::{ended_by_refusal, is_given_up, is_known};
 use crate::drainer::retry::Retry;
-use crate::drainer::window::Trial;
+use crate::drainer::tries::Trial;
 use crate::record::{Parked, Position};
 
 impl Engine {
@@ -20,7 +20,7 @@ impl Engine {
         while let Some((position, result)) = next {
             match result {
                 Ok(delivered) => self.take_delivery(position, delivered, now),
-                Err(error) => self.take_failure(position, error, now),
+                Err(error) => self.take_failure(position, &error, now),
             }
             next = self.reports.next().now_or_never().flatten();
         }
@@ -45,100 +45,97 @@ impl Engine {
         }
     }
 
-    pub(super) fn take_failure(&mut self, position: Position, error: SendError, now: Instant) {
+    pub(super) fn take_failure(&mut self, position: Position, error: &SendError, now: Instant) {
         self.note_retried(1);
         self.tries.failed(position, error.may_be_persisted());
+        let Some(parked) = self.window.remove(position) else {
+            return;
+        };
         match error.class {
-            ErrorClass::Message => {
+            ErrorClass::Message | ErrorClass::Retriable | ErrorClass::BackPressure => {
                 self.gate.refused(now);
-                self.suspect(position, error, now);
-            }
-            ErrorClass::Retriable | ErrorClass::BackPressure => {
-                self.gate.refused(now);
-                self.try_later(position, &error, now);
+                // It is read again in its place.
+                let _in_its_place = self.refused(parked, error, now);
+                self.producer_ends(now, true);
             }
             ErrorClass::Topic => {
                 self.gate.refused(now);
-                if let Some(parked) = self.window.remove(position) {
-                    self.pause(&parked.record.topic, &error, now);
+                self.pause(&parked.record.topic, error, now);
+            }
+            ErrorClass::Unavailable if is_given_up(&error.code) => self.producer_ends(now, false),
+            // What a producer that has ended says of the rest is no news.
+            ErrorClass::Unavailable | ErrorClass::Configuration => {
+                if self.lost.is_none() {
+                    self.begin_again_after(error, now);
                 }
             }
-            ErrorClass::Unavailable | ErrorClass::Configuration => {
-                self.window.remove(position);
-                self.begin_again_after(&error, now);
-            }
-            ErrorClass::Fatal => {
-                self.window.remove(position);
-                self.lose_producer(&error, now);
-            }
+            ErrorClass::Fatal => self.lose_producer(error, now),
         }
     }
 
-    /// Refused for its own sake: once more, alone, because a whole batch shares the error; then dead.
-    pub(super) fn suspect(&mut self, position: Position, error: SendError, now: Instant) {
-        match self.window.trial(position) {
-            // Only a second refusal of this kind is a verdict; the first may have been of another.
-            Some(trial) if trial.first.class == ErrorClass::Message => {
-                self.condemn(position, &error, &trial, now);
+    /// Refused: gives the record back when it is to be tried again, alone. A refusal for its own sake
+    /// counts when it is the second one, because a whole batch shares the error; another one ends in a
+    /// dead letter only when nobody knows it and it does not end.
+    pub(super) fn refused(
+        &mut self,
+        parked: Parked,
+        error: &SendError,
+        now: Instant,
+    ) -> Option<Parked> {
+        let position = parked.position;
+        let earlier = self.tries.trial(position).cloned();
+        let mut trial = match earlier {
+            // Only two refusals of this kind are a verdict.
+            Some(trial) if error.class == ErrorClass::Message => {
+                if trial.first.class == ErrorClass::Message {
+                    self.condemn(parked, error, &trial, now);
+                    return None;
+                }
+                Trial {
+                    first: error.clone(),
+                    ..trial
+                }
             }
-            earlier => {
-                let attempts = earlier.map_or(1, |trial| trial.attempts);
-                let trial = Trial {
-                    first: error,
-                    attempts,
-                    retry: Retry::default(),
-                };
-                self.window.mark_suspect(position, trial);
+            Some(trial) => trial,
+            None => Trial {
+                first: error.clone(),
+                attempts: 0,
+                retry: Retry::default(),
+            },
+        };
+        if error.class != ErrorClass::Message {
+            if !is_known(&error.code) && trial.attempts >= self.config.unknown_error_tries {
+                self.condemn(parked, error, &trial, now);
+                return None;
             }
+            let (min, max) = (self.config.retry_min, self.config.retry_max);
+            trial.retry.failed(now, min, max);
         }
+        trial.attempts += 1;
+        tracing::debug!(%position, code = error.code, attempts = trial.attempts, "record tried alone");
+        self.tries.set_trial(position, Some(trial));
+        Some(parked)
     }
 
-    /// Not to be held against anybody: alone, later, and for as long as the error is a known one.
-    pub(super) fn try_later(&mut self, position: Position, error: &SendError, now: Instant) {
-        let trial = self.window.trial(position);
-        let mut trial = trial.unwrap_or(Trial {
-            first: error.clone(),
-            attempts: 1,
-            retry: Retry::default(),
-        });
-        if !is_known(&error.code) && trial.attempts > self.config.unknown_error_tries {
-            self.condemn(position, error, &trial, now);
-            return;
-        }
-        if asks_for_new_producer(&error.code) && trial.attempts > 1 {
-            self.window.remove(position);
-            self.lose_producer(error, now);
-            return;
-        }
-        tracing::debug!(%position, code = error.code, attempts = trial.attempts, "record tried later");
-        trial
-            .retry
-            .failed(now, self.config.retry_min, self.config.retry_max);
-        self.window.mark_suspect(position, trial);
-    }
-
-    fn condemn(&mut self, position: Position, error: &SendError, trial: &Trial, now: Instant) {
+    fn condemn(&mut self, parked: Parked, error: &SendError, trial: &Trial, now: Instant) {
         let first = format!("{}: {}", trial.first.code, trial.first.text);
         let reason = DeadReason {
             code: error.code.clone(),
             text: error.text.clone(),
             first: (trial.first != *error).then_some(first),
-            attempts: trial.attempts,
+            attempts: trial.attempts + 1,
         };
-        if let Some(record) = self.window.record(position) {
-            tracing::error!(
-                %position,
-                event_id = %record.event_id,
-                topic = record.topic,
-                code = error.code,
-                "Kafka refused the record for good"
-            );
-        }
-        let held = self.window.parked(position).cloned();
-        if held.is_some_and(|parked| self.block(&parked, &reason, now)) {
-            self.window.remove(position);
+        tracing::error!(
+            position = %parked.position,
+            event_id = %parked.record.event_id,
+            topic = parked.record.topic,
+            code = error.code,
+            "Kafka refused the record for good"
+        );
+        if self.block(&parked, &reason, now) {
+            self.tries.set_trial(parked.position, None);
         } else {
-            self.window.mark_burying(position, reason);
+            self.window.insert_burying(parked, reason);
         }
     }
 
@@ -188,17 +185,31 @@ impl Engine {
         }
     }
 
+    /// The producer is finished, and that is a failure, unless it only ended because of a refusal.
     pub(super) fn lose_producer(&mut self, error: &SendError, now: Instant) {
-        self.gate.failed(error, now);
-        if !self.producer_lost {
-            tracing::error!(code = error.code, text = error.text, "Kafka producer lost");
-            self.producer_lost = true;
+        let refused = ended_by_refusal(&error.code);
+        if !refused && self.lost.as_ref().is_none_or(|lost| !lost.refused) {
+            self.gate.failed(error, now);
+            if self.lost.is_none() {
+                tracing::error!(code = error.code, text = error.text, "Kafka producer lost");
+            }
         }
+        self.producer_ends(now, refused);
+    }
+
+    /// The producer takes nothing any more: when all its reports are in, it is replaced.
+    fn producer_ends(&mut self, now: Instant, refused: bool) {
+        let lost = self.lost.get_or_insert(Lost {
+            by: now + self.config.probe_timeout,
+            refused,
+        });
+        lost.refused |= refused;
     }
 
     /// Makes a new producer and begins again with the oldest record that is not settled.
     pub(super) fn replace_producer(&mut self, now: Instant) {
-        if !self.rebuild.is_due(now) {
+        let wait = self.lost.as_ref().is_some_and(|lost| now < lost.by);
+        if !self.rebuild.is_due(now) || (wait && self.window.in_flight() > 0) {
             return;
         }
         // What has been delivered is known; nothing else of the old producer is heard any more.
@@ -219,7 +230,7 @@ impl Engine {
         match self.broker.rebuild() {
             Ok(()) => {
                 tracing::warn!(unknown, "Kafka producer replaced");
-                self.producer_lost = false;
+                self.lost = None;
                 self.begin_again = false;
                 // What the old one had to tell is dealt with.
                 while self.troubles.try_recv().is_ok() {}

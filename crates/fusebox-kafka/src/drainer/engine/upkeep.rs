@@ -55,8 +55,8 @@ impl Engine {
     }
 
     fn must_peek(&self, now: Instant) -> bool {
-        let wanted = self.reader.wants_page() && !self.window.is_isolating();
-        let able = self.may_send && !self.begin_again && !self.producer_lost;
+        let wanted = self.reader.wants_page();
+        let able = self.may_send && !self.begin_again && self.lost.is_none();
         let useful = able && self.stop_by.is_none();
         wanted && useful && self.peek.is_due(now) && self.gate.may_feed()
     }

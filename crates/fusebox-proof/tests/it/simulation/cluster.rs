@@ -40,7 +40,11 @@ struct State {
     /// Grows with each producer: what the one before had under way is nobody's.
     producer: u64,
     dead: bool,
+    /// A request was refused: the broker takes none of this producer's any more, for the number of the
+    /// next one is wrong.
+    gap: bool,
     fatal: u64,
+    refused: u64,
     sink: Option<TroubleSink>,
     chance: Chance,
 }
@@ -58,6 +62,10 @@ pub(super) fn is_poisoned(event: EventName) -> bool {
     (event.lane + event.number * 7) % 61 == 60
 }
 
+fn is_refusal(class: ErrorClass) -> bool {
+    matches!(class, ErrorClass::Message | ErrorClass::Retriable)
+}
+
 impl Cluster {
     pub(super) fn new(chance: Chance) -> Arc<Self> {
         Arc::new(Self {
@@ -70,7 +78,9 @@ impl Cluster {
                 answers: VecDeque::new(),
                 producer: 0,
                 dead: false,
+                gap: false,
                 fatal: 0,
+                refused: 0,
                 sink: None,
                 chance,
             }),
@@ -89,6 +99,11 @@ impl Cluster {
     /// How many producers have failed for good.
     pub(super) fn fatal(&self) -> u64 {
         self.lock().fatal
+    }
+
+    /// How many requests were refused, for the record's sake or for nobody's.
+    pub(super) fn refused(&self) -> u64 {
+        self.lock().refused
     }
 
     /// Takes requests and appends them, for ever.
@@ -130,7 +145,11 @@ impl Cluster {
             if state.producer == producer
                 && let Some((answer, report)) = state.answers.pop_front()
             {
+                let refused = answer.as_ref().err().is_some_and(|e| is_refusal(e.class));
                 drop(report.send(answer));
+                if refused {
+                    state.end_refused();
+                }
             }
         }
     }
@@ -185,6 +204,10 @@ impl State {
         };
         let answer = if is_poisoned(found.event) {
             Err(error(ErrorClass::Message, "MSG_SIZE_TOO_LARGE"))
+        } else if self.gap {
+            Err(error(ErrorClass::Fatal, "OUT_OF_ORDER_SEQUENCE_NUMBER"))
+        } else if self.chance.one_in(300) {
+            Err(error(ErrorClass::Retriable, "THROTTLING_QUOTA_EXCEEDED"))
         } else {
             self.log.push(found);
             Ok(Delivered {
@@ -192,7 +215,19 @@ impl State {
                 offset: i64::try_from(self.log.len()).unwrap(),
             })
         };
+        let refused = answer.as_ref().err().is_some_and(|e| is_refusal(e.class));
+        self.gap |= refused;
+        self.refused += u64::from(refused);
         self.answers.push_back((answer, report));
+    }
+
+    /// The producer hears of a refusal, and ends.
+    fn end_refused(&mut self) {
+        self.dead = true;
+        self.trouble(error(ErrorClass::Fatal, "_GAPLESS_GUARANTEE"));
+        for (_, report) in std::mem::take(&mut self.queue) {
+            drop(report.send(Err(error(ErrorClass::Unavailable, "_PURGE_QUEUE"))));
+        }
     }
 
     fn trouble(&self, error: SendError) {
@@ -219,9 +254,7 @@ impl State {
         }
         for (found, report) in on_the_wire {
             // It arrived, and nobody will ever say so.
-            if self.up && !is_poisoned(found.event) {
-                self.log.push(found);
-            }
+            self.arrive_unheard(found);
             drop(report.send(Err(fatal.clone())));
         }
         self.trouble(fatal);
@@ -233,9 +266,16 @@ impl State {
         self.answers.clear();
         let arrive = usize::try_from(chance.below(WIRE)).unwrap();
         for (found, _) in std::mem::take(&mut self.queue).into_iter().take(arrive) {
-            if !is_poisoned(found.event) {
-                self.log.push(found);
-            }
+            self.arrive_unheard(found);
+        }
+        self.gap = false;
+    }
+
+    /// A request whose producer does not listen any more is dealt with all the same.
+    fn arrive_unheard(&mut self, found: Found) {
+        self.gap |= is_poisoned(found.event);
+        if self.up && !self.gap {
+            self.log.push(found);
         }
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Outcome {
     pub(super) drained: bool,
     pub(super) crashes: u64,
     pub(super) fatal: u64,
+    /// Requests that the cluster refused: each ends a producer.
+    pub(super) turned_away: u64,
     /// Crashes in the middle of an operation of the disk.
     cut_short: u64,
     dead: usize,
@@ -44,6 +46,7 @@ impl Outcome {
         self.verdict.duplicates += other.verdict.duplicates;
         self.crashes += other.crashes;
         self.fatal += other.fatal;
+        self.turned_away += other.turned_away;
         self.cut_short += other.cut_short;
         self.dead += other.dead;
         self.refused += other.refused;
@@ -55,6 +58,7 @@ impl Outcome {
             (self.verdict.duplicates as u64, "duplicates"),
             (self.crashes, "crashes"),
             (self.fatal, "failed producers"),
+            (self.turned_away, "refused requests"),
             (self.cut_short, "crashes within the disk"),
             (self.dead as u64, "dead letters"),
             (self.refused, "full disks"),
@@ -69,12 +73,14 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}; {} crashes ({} within the disk), {} failed producers, {} dead letters, \
+            "{}; {} crashes ({} within the disk), {} failed producers, {} refused requests, \
+             {} dead letters, \
              {} appends refused by a full disk, {} by a failing one",
             self.verdict,
             self.crashes,
             self.cut_short,
             self.fatal,
+            self.turned_away,
             self.dead,
             self.refused,
             self.failed
@@ -292,6 +298,7 @@ impl World {
             verdict,
             drained,
             fatal: self.cluster.fatal(),
+            turned_away: self.cluster.refused(),
             dead: dead.len(),
             ..counts
         }
