@@ -95,13 +95,19 @@ impl Publishing {
         publish(&self.bus, topic, event).await
     }
 
-    /// Ends it, without waiting for what Kafka has not got.
+    /// Ends it, without waiting for what Kafka has not got, and closes the journal.
     ///
     /// # Panics
-    /// When the drainer has.
+    /// When the drainer has, or the cursor cannot be saved.
     pub async fn stop(self) {
         self.stop.cancel();
         self.task.await.expect("the drainer does not panic");
+        if let Some(journal) = self.bus.journal().cloned() {
+            // A page that is just being read holds it open a moment longer than the drainer runs.
+            let closing = tokio::task::spawn_blocking(move || journal.close());
+            let closed = closing.await.expect("closing does not panic");
+            closed.expect("the disk works");
+        }
     }
 }
 
