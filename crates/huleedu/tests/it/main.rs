@@ -5,6 +5,7 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod alerts;
 mod architecture;
 mod assess;
 mod commands;
