@@ -157,3 +157,31 @@ pub struct ManualMode {
     /// When it ends by itself, on the breaker's clock.
     pub until: Option<Duration>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Labels, logs and dashboards hold on to these words and numbers.
+    #[test]
+    fn states_and_modes_have_the_names_others_know() {
+        let states = [
+            (State::Closed, "closed", 0),
+            (State::Open, "open", 1),
+            (State::HalfOpen, "half_open", 2),
+        ];
+        for (state, name, gauge) in states {
+            assert_eq!((state.as_str(), state.gauge()), (name, gauge));
+            assert_eq!(state.to_string(), name);
+        }
+        let modes = [
+            (Mode::Automatic, "automatic"),
+            (Mode::ForcedOpen, "forced_open"),
+            (Mode::Disabled, "disabled"),
+            (Mode::MetricsOnly, "metrics_only"),
+        ];
+        for (mode, name) in modes {
+            assert_eq!((mode.as_str(), &*mode.to_string()), (name, name));
+        }
+    }
+}
