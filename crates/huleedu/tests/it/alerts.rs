@@ -14,7 +14,7 @@ use crate::{
 const RULES: &str = "deploy/prometheus/events.rules.yml";
 const TESTS: &str = "deploy/prometheus/events.tests.yml";
 
-/// Words of PromQL that the rules use.
+/// Words of the query language that the rules use.
 const LANGUAGE: [&str; 13] = [
     "and",
     "by",
@@ -117,7 +117,7 @@ fn every_metric_label_and_value_in_a_rule_exists() {
             .min()
         {
             let (before, after) = rest.split_at(at);
-            let (list, after) = after[word.len()..].split_once(')').unwrap();
+            let (list, after) = after.strip_prefix(word).unwrap().split_once(')').unwrap();
             lists.extend(words(list));
             bare += before;
             rest = after;
