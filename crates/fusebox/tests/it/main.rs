@@ -1,6 +1,8 @@
-//! The breaker as its users meet it: only the public interface, only virtual time.
+//! The breaker as its users meet it: only the public interface, and virtual time but for the clocks.
 
 mod calls;
+#[cfg(target_os = "linux")]
+mod clocks;
 mod events;
 mod flaws;
 mod guide;
