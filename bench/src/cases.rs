@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 use std::pin::pin;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ pub fn all() -> Vec<Case> {
 }
 
 /// A set-up of Fusebox: its name, its settings, and whether it is on a ticker clock.
-pub type Setup = (&'static str, BreakerConfig, bool);
+pub type Setup = (&'static str, Arc<BreakerConfig>, bool);
 
 /// Fusebox in the set-ups that are measured: trips at 50 failures and half of the calls.
 pub fn fusebox_settings() -> [Setup; 5] {
@@ -61,7 +61,7 @@ pub fn fusebox_settings() -> [Setup; 5] {
         .with_half_open_lease(LONG);
     let ten_seconds = Window::Time {
         length: Duration::from_secs(10),
-        buckets: 20,
+        buckets: 30,
     };
     let slow = SlowCall {
         longer_than: Duration::from_secs(1),
@@ -90,6 +90,7 @@ pub fn fusebox_settings() -> [Setup; 5] {
             true,
         ),
     ]
+    .map(|(name, config, ticks)| (name, Arc::new(config), ticks))
 }
 
 /// A breaker of ours.
@@ -99,7 +100,7 @@ pub fn fusebox_settings() -> [Setup; 5] {
 pub fn fusebox_breaker((_, config, ticks): &Setup) -> CircuitBreaker {
     static TICKER: OnceLock<TickerClock> = OnceLock::new();
     let builder = CircuitBreaker::builder("bench")
-        .config(config.clone())
+        .config(Arc::clone(config))
         .seed(1);
     let builder = if *ticks {
         let ticker = TICKER.get_or_init(|| {

@@ -3,6 +3,7 @@
 
 use std::hint::black_box;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use fusebox::{BreakerConfig, CircuitBreaker, VirtualClock};
 use fusebox_bench::cases::fusebox_settings;
@@ -43,7 +44,7 @@ fn usage() -> ExitCode {
 }
 
 /// On virtual time, which never moves: the clock of the machine has no place in the count.
-fn breaker(config: BreakerConfig) -> CircuitBreaker {
+fn breaker(config: Arc<BreakerConfig>) -> CircuitBreaker {
     CircuitBreaker::builder("counted")
         .config(config)
         .clock(VirtualClock::new())

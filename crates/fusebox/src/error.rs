@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::engine::word::nanos;
 use crate::event::Identity;
 use crate::state::State;
 
@@ -12,10 +13,42 @@ use crate::state::State;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("circuit {} of {} is {state}: the call was not permitted", of.circuit, of.service)]
 pub struct NotPermitted {
-    /// One pointer: refusing is what an open circuit does at the rate it is called.
-    of: Arc<Identity>,
+    of: Identity,
     state: State,
-    retry_after: Option<Duration>,
+    left: Left,
+}
+
+/// The time left, in one word: refusing is what an open circuit does at the rate it is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Left(u64);
+
+impl Left {
+    pub(crate) const UNKNOWN: Left = Left(u64::MAX);
+
+    pub(crate) const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    pub(crate) const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// At most 584 years.
+    pub(crate) fn nanos(nanos: u64) -> Self {
+        Self(nanos.min(u64::MAX - 1))
+    }
+}
+
+impl From<Option<Duration>> for Left {
+    fn from(left: Option<Duration>) -> Self {
+        left.map_or(Left::UNKNOWN, |left| Left::nanos(nanos(left)))
+    }
+}
+
+impl From<Left> for Option<Duration> {
+    fn from(left: Left) -> Self {
+        (left != Left::UNKNOWN).then(|| Duration::from_nanos(left.0))
+    }
 }
 
 impl NotPermitted {
@@ -26,18 +59,16 @@ impl NotPermitted {
         state: State,
         retry_after: Option<Duration>,
     ) -> Self {
-        let of = Arc::new(Identity {
-            service: service.into(),
-            circuit: circuit.into(),
-        });
-        Self::by(&of, state, retry_after)
+        let of = Identity::new(service.into(), circuit.into());
+        Self::by(&of, state, retry_after.into())
     }
 
-    pub(crate) fn by(of: &Arc<Identity>, state: State, retry_after: Option<Duration>) -> Self {
+    #[inline]
+    pub(crate) fn by(of: &Identity, state: State, left: Left) -> Self {
         Self {
-            of: Arc::clone(of),
+            of: of.clone(),
             state,
-            retry_after,
+            left,
         }
     }
 
@@ -59,7 +90,7 @@ impl NotPermitted {
     /// Time until the break ends; `None` when nobody knows (forced open without an end, or probes
     /// under way).
     pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
+        self.left.into()
     }
 }
 

@@ -1,7 +1,8 @@
 //! What happened to a circuit: the events, their order, and their way to the observers.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::state::{Mode, State};
@@ -150,7 +151,7 @@ impl EventLog {
         }
     }
 
-    pub(crate) fn push(&mut self, of: &Identity, at: Duration, generation: u64, kind: EventKind) {
+    pub(crate) fn push(&mut self, of: &Names, at: Duration, generation: u64, kind: EventKind) {
         self.last += 1;
         let event = Event {
             sequence: self.last,
@@ -196,14 +197,80 @@ impl EventLog {
     }
 }
 
-/// Whose circuit it is, and what it is called: shared by all that speaks of it.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Identity {
+/// Whose circuit it is, and what it is called.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Names {
     pub(crate) service: Arc<str>,
     pub(crate) circuit: Arc<str>,
 }
 
-#[cfg(test)]
+/// The names of a circuit, shared by all that speaks of it.
+///
+/// A refusal carries them, at the rate an open circuit is called, and counting references would be
+/// most of its cost. So the names of the first circuits of a process are kept for its life, and
+/// only those of later ones are counted.
+#[derive(Debug, Clone)]
+pub(crate) enum Identity {
+    Kept(&'static Names),
+    Counted(Arc<Names>),
+}
+
+/// Names kept for the life of the process, and the longest that are, in bytes.
+const KEPT: usize = 1024;
+const LONGEST_KEPT: usize = 200;
+
+static NAMES: Mutex<BTreeSet<&'static Names>> = Mutex::new(BTreeSet::new());
+
+impl Identity {
+    /// The identity of a breaker.
+    pub(crate) fn of_breaker(service: &str, circuit: &str) -> Self {
+        let names = || Names {
+            service: service.into(),
+            circuit: circuit.into(),
+        };
+        if service.len() + circuit.len() > LONGEST_KEPT {
+            return Identity::Counted(Arc::new(names()));
+        }
+        let names = names();
+        let mut kept = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = kept.get(&names) {
+            return Identity::Kept(known);
+        }
+        if kept.len() == KEPT {
+            return Identity::Counted(Arc::new(names));
+        }
+        let known: &'static Names = Box::leak(Box::new(names));
+        kept.insert(known);
+        Identity::Kept(known)
+    }
+
+    /// The identity of a refusal that no breaker made.
+    pub(crate) fn new(service: Arc<str>, circuit: Arc<str>) -> Self {
+        Identity::Counted(Arc::new(Names { service, circuit }))
+    }
+}
+
+impl Deref for Identity {
+    type Target = Names;
+
+    fn deref(&self) -> &Names {
+        match self {
+            Identity::Kept(names) => names,
+            Identity::Counted(names) => names,
+        }
+    }
+}
+
+/// By the names, however they are held.
+impl PartialEq for Identity {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Identity {}
+
+#[cfg(all(test, not(fusebox_loom)))]
 mod tests {
     use super::*;
 
@@ -227,5 +294,31 @@ mod tests {
         for (cause, name) in names {
             assert_eq!(cause.as_str(), name);
         }
+    }
+
+    #[test]
+    fn the_same_names_are_kept_once_and_not_without_bound() {
+        let (a, b) = (
+            Identity::of_breaker("s", "same"),
+            Identity::of_breaker("s", "same"),
+        );
+        let (Identity::Kept(a), Identity::Kept(b)) = (&a, &b) else {
+            panic!("the first names of the process are kept: {a:?} {b:?}");
+        };
+        assert!(std::ptr::eq(*a, *b));
+        let at = Identity::of_breaker("s", &"c".repeat(LONGEST_KEPT - 1));
+        assert!(matches!(at, Identity::Kept(_)));
+        let beyond = Identity::of_breaker("s", &"c".repeat(LONGEST_KEPT));
+        assert!(matches!(beyond, Identity::Counted(_)));
+        for n in 0..=KEPT {
+            Identity::of_breaker("many", &n.to_string());
+        }
+        let later = Identity::of_breaker("many", "later");
+        assert!(matches!(later, Identity::Counted(_)));
+        assert_eq!(later, Identity::new("many".into(), "later".into()));
+        assert!(matches!(
+            Identity::of_breaker("s", "same"),
+            Identity::Kept(_)
+        ));
     }
 }

@@ -6,13 +6,13 @@
 #[cfg(fusebox_loom)]
 pub(crate) use loom::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering, fence},
+    atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
 };
 use std::sync::PoisonError;
 #[cfg(not(fusebox_loom))]
 pub(crate) use std::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering, fence},
+    atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
 };
 
 /// No foreign code runs under our locks, so a poisoned one still guards a sound value.

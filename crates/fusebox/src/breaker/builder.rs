@@ -4,9 +4,8 @@ use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use super::{CircuitBreaker, Inner};
+use super::CircuitBreaker;
 use crate::clock::{MonotonicClock, TimeSource};
 use crate::config::{BreakerConfig, ConfigError};
 use crate::engine::Engine;
@@ -18,7 +17,7 @@ use crate::event::Identity;
 pub struct CircuitBreakerBuilder {
     name: String,
     service: String,
-    config: BreakerConfig,
+    config: Arc<BreakerConfig>,
     clock: Option<TimeSource>,
     enabled: bool,
     seed: Option<u64>,
@@ -29,7 +28,7 @@ impl CircuitBreakerBuilder {
         Self {
             name,
             service: String::new(),
-            config: BreakerConfig::default(),
+            config: Arc::default(),
             clock: None,
             enabled: true,
             seed: None,
@@ -42,9 +41,10 @@ impl CircuitBreakerBuilder {
         self
     }
 
-    /// Sets the settings; default [`BreakerConfig::default`].
-    pub fn config(mut self, config: BreakerConfig) -> Self {
-        self.config = config;
+    /// Sets the settings; default [`BreakerConfig::default`]. Many breakers may share one `Arc` of
+    /// them.
+    pub fn config(mut self, config: impl Into<Arc<BreakerConfig>>) -> Self {
+        self.config = config.into();
         self
     }
 
@@ -81,15 +81,9 @@ impl CircuitBreakerBuilder {
         let seed = self
             .seed
             .unwrap_or_else(|| RandomState::new().hash_one(&self.name));
-        let of = Arc::new(Identity {
-            service: self.service.into(),
-            circuit: self.name.into(),
-        });
+        let of = Identity::of_breaker(&self.service, &self.name);
         Ok(CircuitBreaker {
-            inner: Arc::new(Inner {
-                engine: Engine::new(of, self.config, clock, seed, self.enabled),
-                checking: AtomicBool::new(false),
-            }),
+            engine: Arc::new(Engine::new(of, self.config, clock, seed, self.enabled)),
         })
     }
 }

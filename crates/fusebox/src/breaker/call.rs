@@ -1,6 +1,7 @@
 //! Whole calls through a breaker: ask for leave, make the call, classify its result.
 
 use super::CircuitBreaker;
+use super::permit::Leave;
 use crate::error::CallError;
 use crate::outcome::{Classify, Outcome};
 
@@ -20,7 +21,12 @@ impl CircuitBreaker {
         Fut: Future<Output = Result<T, E>>,
         E: Classify,
     {
-        let permit = self.enter()?;
+        // Like `try_acquire`, without counting references: the breaker is borrowed all the while.
+        let admission = self.engine.admit();
+        if admission.is_refusal() {
+            return Err(CallError::NotPermitted(self.not_permitted(admission)));
+        }
+        let permit = Leave::new(&self.engine, admission.ticket());
         let result = f().await;
         let (outcome, hint) = verdict(&result);
         permit.record(outcome, hint);
@@ -42,7 +48,12 @@ impl CircuitBreaker {
     where
         Fut: Future<Output = Result<T, E>>,
     {
-        let permit = self.enter()?;
+        // Like `try_acquire`, without counting references: the breaker is borrowed all the while.
+        let admission = self.engine.admit();
+        if admission.is_refusal() {
+            return Err(CallError::NotPermitted(self.not_permitted(admission)));
+        }
+        let permit = Leave::new(&self.engine, admission.ticket());
         let result = f().await;
         permit.record(classify(&result), None);
         result.map_err(CallError::Inner)
@@ -57,10 +68,15 @@ impl CircuitBreaker {
     where
         E: Classify,
     {
-        let permit = self.enter()?;
+        let engine = &self.engine;
+        let (admission, lane) = engine.admit_here();
+        if admission.is_refusal() {
+            return Err(CallError::NotPermitted(self.not_permitted(admission)));
+        }
+        let permit = Leave::new(engine, admission.ticket());
         let result = f();
         let (outcome, hint) = verdict(&result);
-        permit.record(outcome, hint);
+        permit.record_here(lane, outcome, hint);
         result.map_err(CallError::Inner)
     }
 
@@ -74,9 +90,14 @@ impl CircuitBreaker {
         classify: impl FnOnce(&Result<T, E>) -> Outcome,
         f: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, CallError<E>> {
-        let permit = self.enter()?;
+        let engine = &self.engine;
+        let (admission, lane) = engine.admit_here();
+        if admission.is_refusal() {
+            return Err(CallError::NotPermitted(self.not_permitted(admission)));
+        }
+        let permit = Leave::new(engine, admission.ticket());
         let result = f();
-        permit.record(classify(&result), None);
+        permit.record_here(lane, classify(&result), None);
         result.map_err(CallError::Inner)
     }
 }

@@ -7,18 +7,17 @@ mod permit;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::config::{BreakerConfig, ConfigError};
-use crate::engine::{Ending, Engine, Observer, ProbePlan, Refusal};
+use crate::engine::{Admission, Ending, Engine, Observer, ProbePlan, Refusal};
 use crate::error::NotPermitted;
 use crate::event::Event;
 use crate::outcome::Outcome;
 use crate::snapshot::Snapshot;
 use crate::state::{Mode, ModeChange, State};
 pub use builder::CircuitBreakerBuilder;
-use permit::Leave;
+
 pub use permit::{Permit, Token};
 
 /// A circuit breaker for the calls to one dependency.
@@ -39,13 +38,7 @@ pub use permit::{Permit, Token};
 /// ```
 #[derive(Clone)]
 pub struct CircuitBreaker {
-    inner: Arc<Inner>,
-}
-
-pub(crate) struct Inner {
-    engine: Engine,
-    /// A health check is under way.
-    checking: AtomicBool,
+    engine: Arc<Engine>,
 }
 
 impl CircuitBreaker {
@@ -56,17 +49,17 @@ impl CircuitBreaker {
 
     /// The circuit's name.
     pub fn name(&self) -> &str {
-        &self.inner.engine.identity().circuit
+        &self.engine.identity().circuit
     }
 
     /// The service whose circuit it is; empty when none was given.
     pub fn service(&self) -> &str {
-        &self.inner.engine.identity().service
+        &self.engine.identity().service
     }
 
     /// False when the breaker was built as a pass-through.
     pub fn is_enabled(&self) -> bool {
-        self.inner.engine.is_enabled()
+        self.engine.is_enabled()
     }
 
     /// Asks for leave to make one call.
@@ -74,10 +67,11 @@ impl CircuitBreaker {
     /// # Errors
     /// The circuit is open, or half-open with all its probes under way.
     pub fn try_acquire(&self) -> Result<Permit, NotPermitted> {
-        match self.inner.engine.admit() {
-            Ok(ticket) => Ok(Permit::new(Arc::clone(&self.inner), ticket)),
-            Err(refusal) => Err(self.not_permitted(&refusal)),
+        let admission = self.engine.admit();
+        if admission.is_refusal() {
+            return Err(self.not_permitted(admission));
         }
+        Ok(Permit::new(Arc::clone(&self.engine), admission.ticket()))
     }
 
     /// Reports the result of a call whose permit became a [`Token`].
@@ -102,34 +96,16 @@ impl CircuitBreaker {
         outcome: Outcome,
         retry_after: Option<Duration>,
     ) -> Result<(), Token> {
-        let ticket = token.of(&self.inner)?;
-        let ending = Ending::Result(outcome, retry_after);
-        self.inner.engine.settle(ticket, ending);
+        let ticket = token.of(&self.engine)?;
+        let ending = Ending::result(outcome, retry_after);
+        self.engine.settle(ticket, ending);
         Ok(())
     }
 
-    /// [`CircuitBreaker::try_acquire`] for a call that ends while the breaker is borrowed: no
-    /// counting of references.
-    #[expect(
-        clippy::inline_always,
-        reason = "a function's prologue is a tenth of the cost of a whole call"
-    )]
-    #[inline(always)]
-    fn enter(&self) -> Result<Leave<'_>, NotPermitted> {
-        match self.inner.engine.admit() {
-            Ok(ticket) => Ok(Leave::new(&self.inner.engine, ticket)),
-            Err(refusal) => Err(self.not_permitted(&refusal)),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn not_permitted(&self, refusal: &Refusal) -> NotPermitted {
-        NotPermitted::by(
-            self.inner.engine.identity(),
-            refusal.state,
-            refusal.retry_after,
-        )
+    #[inline]
+    fn not_permitted(&self, admission: Admission) -> NotPermitted {
+        let Refusal { state, left } = admission.refusal();
+        NotPermitted::by(self.engine.identity(), state, left)
     }
 
     /// The state at this moment.
@@ -137,7 +113,7 @@ impl CircuitBreaker {
     /// A break that is over reads as half-open though no call has come since: the answer does not
     /// depend on traffic.
     pub fn state(&self) -> State {
-        self.inner.engine.state()
+        self.engine.state()
     }
 
     /// Time until the circuit stops refusing by itself, while it is open: to the end of the break,
@@ -145,12 +121,12 @@ impl CircuitBreaker {
     ///
     /// Whoever waits for the circuit sleeps this long and asks again.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.inner.engine.retry_after()
+        self.engine.retry_after()
     }
 
     /// Everything the breaker knows about itself; see [`Snapshot`] for how consistent it is.
     pub fn snapshot(&self) -> Snapshot {
-        self.inner.engine.snapshot()
+        self.engine.snapshot()
     }
 
     /// Puts the circuit into a mode, by somebody, for a reason, for a time.
@@ -160,7 +136,7 @@ impl CircuitBreaker {
     /// until when. A pass-through breaker ignores this and the other switches.
     #[expect(clippy::needless_pass_by_value, reason = "made for the occasion")]
     pub fn force(&self, change: ModeChange) {
-        self.inner.engine.set_mode(&change, true);
+        self.engine.set_mode(&change, true);
     }
 
     /// Refuses every call from now on, until the mode changes or the circuit is reset.
@@ -188,7 +164,7 @@ impl CircuitBreaker {
     /// Closes the circuit, ends a manual mode and forgets the window; results of calls under way
     /// will be late. Lifetime counters stay.
     pub fn reset(&self) {
-        self.inner.engine.reset();
+        self.engine.reset();
     }
 
     /// Puts new settings in force. State, counters, observers and a break under way stay; the
@@ -198,7 +174,7 @@ impl CircuitBreaker {
     /// The settings make no sense; the old ones stay in force.
     pub fn set_config(&self, config: BreakerConfig) -> Result<(), ConfigError> {
         config.validate()?;
-        self.inner.engine.configure(config)
+        self.engine.configure(config)
     }
 
     /// Calls `observer` with every later event.
@@ -212,12 +188,12 @@ impl CircuitBreaker {
     }
 
     pub(crate) fn observe(&self, observer: Observer) {
-        self.inner.engine.observe(observer);
+        self.engine.observe(observer);
     }
 
     /// The latest events, at most 64, oldest first.
     pub fn recent_events(&self) -> Vec<Event> {
-        self.inner.engine.recent_events()
+        self.engine.recent_events()
     }
 
     /// Counts that a fallback answered in place of the call.
@@ -238,7 +214,7 @@ impl CircuitBreaker {
     /// The circuit becomes half-open, never closed at once. A break the dependency itself asked
     /// for, or an operator forced, is left alone.
     pub fn end_break(&self) -> bool {
-        self.inner.engine.end_break(None)
+        self.engine.end_break(None)
     }
 
     /// Lets a health check heal an idle circuit, and answers the state after it.
@@ -254,15 +230,15 @@ impl CircuitBreaker {
     where
         Fut: Future<Output = Outcome>,
     {
-        if let Some(turn) = self.take_turn() {
-            match self.inner.engine.plan_probe() {
+        if let Some(turn) = self.engine.take_turn() {
+            match self.engine.plan_probe() {
                 ProbePlan::Idle => {}
                 ProbePlan::EndBreak { generation } => {
                     let outcome = check().await;
                     self.end_break_of(generation, outcome);
                 }
                 ProbePlan::Probe(ticket) => {
-                    let permit = Permit::new(Arc::clone(&self.inner), ticket);
+                    let permit = Permit::new(Arc::clone(&self.engine), ticket);
                     permit.record(check().await);
                 }
             }
@@ -273,12 +249,12 @@ impl CircuitBreaker {
 
     /// [`CircuitBreaker::probe`] for a plain function.
     pub fn probe_sync(&self, check: impl FnOnce() -> Outcome) -> State {
-        if let Some(turn) = self.take_turn() {
-            match self.inner.engine.plan_probe() {
+        if let Some(turn) = self.engine.take_turn() {
+            match self.engine.plan_probe() {
                 ProbePlan::Idle => {}
                 ProbePlan::EndBreak { generation } => self.end_break_of(generation, check()),
                 ProbePlan::Probe(ticket) => {
-                    let permit = Permit::new(Arc::clone(&self.inner), ticket);
+                    let permit = Permit::new(Arc::clone(&self.engine), ticket);
                     permit.record(check());
                 }
             }
@@ -289,21 +265,16 @@ impl CircuitBreaker {
 
     fn end_break_of(&self, generation: u64, outcome: Outcome) {
         if outcome == Outcome::Success {
-            self.inner.engine.end_break(Some(generation));
+            self.engine.end_break(Some(generation));
         }
     }
 
-    fn take_turn(&self) -> Option<Turn<'_>> {
-        let taken = self.inner.checking.swap(true, Ordering::Acquire);
-        (!taken).then(|| Turn(&self.inner.checking))
-    }
-
     fn set_mode(&self, change: &ModeChange) {
-        self.inner.engine.set_mode(change, false);
+        self.engine.set_mode(change, false);
     }
 
     fn count_fallback(&self, fallback_type: &'static str, times: u64) {
-        self.inner.engine.count_fallback(fallback_type, times);
+        self.engine.count_fallback(fallback_type, times);
     }
 }
 
@@ -313,22 +284,5 @@ impl fmt::Debug for CircuitBreaker {
             .field("service", &self.service())
             .field("name", &self.name())
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Inner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inner")
-            .field("name", &self.engine.identity().circuit)
-            .finish_non_exhaustive()
-    }
-}
-
-/// One health check at a time.
-struct Turn<'a>(&'a AtomicBool);
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
     }
 }

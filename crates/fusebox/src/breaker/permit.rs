@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Inner;
 use crate::engine::{Ending, Engine, Ticket};
 use crate::outcome::Outcome;
+use crate::window::Lane;
 
 /// Leave to make one call.
 ///
@@ -16,15 +16,15 @@ use crate::outcome::Outcome;
 #[must_use = "a permit dropped at once reports the call as abandoned"]
 #[derive(Debug)]
 pub struct Permit {
-    inner: Arc<Inner>,
+    engine: Arc<Engine>,
     ticket: Ticket,
     settled: bool,
 }
 
 impl Permit {
-    pub(super) fn new(inner: Arc<Inner>, ticket: Ticket) -> Self {
+    pub(super) fn new(engine: Arc<Engine>, ticket: Ticket) -> Self {
         Self {
-            inner,
+            engine,
             ticket,
             settled: false,
         }
@@ -51,7 +51,7 @@ impl Permit {
     pub fn into_token(mut self) -> Token {
         self.settled = true;
         Token {
-            owner: Arc::as_ptr(&self.inner).addr(),
+            owner: Arc::as_ptr(&self.engine).addr(),
             ticket: self.ticket,
         }
     }
@@ -67,15 +67,15 @@ impl Permit {
     /// lasts at least until then, up to [`crate::BreakerConfig::retry_after_cap`].
     pub fn record_with_hint(mut self, outcome: Outcome, retry_after: Option<Duration>) {
         self.settled = true;
-        let ending = Ending::Result(outcome, retry_after);
-        self.inner.engine.settle(self.ticket, ending);
+        let ending = Ending::result(outcome, retry_after);
+        self.engine.settle(self.ticket, ending);
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         if !self.settled {
-            self.inner.engine.settle(self.ticket, dropped());
+            self.engine.settle(self.ticket, dropped());
         }
     }
 }
@@ -91,9 +91,9 @@ pub struct Token {
 }
 
 impl Token {
-    /// The ticket, if this is a token of `inner`.
-    pub(super) fn of(self, inner: &Arc<Inner>) -> Result<Ticket, Self> {
-        if self.owner == Arc::as_ptr(inner).addr() {
+    /// The ticket, if this is a token of `engine`.
+    pub(super) fn of(self, engine: &Arc<Engine>) -> Result<Ticket, Self> {
+        if self.owner == Arc::as_ptr(engine).addr() {
             Ok(self.ticket)
         } else {
             Err(self)
@@ -105,9 +105,9 @@ impl Token {
 fn dropped() -> Ending {
     if std::thread::panicking() {
         // A fault of the calling program, under every policy.
-        Ending::Result(Outcome::Neutral, None)
+        Ending::result(Outcome::Neutral, None)
     } else {
-        Ending::Abandoned
+        Ending::ABANDONED
     }
 }
 
@@ -124,15 +124,28 @@ impl<'a> Leave<'a> {
         Self { engine, ticket }
     }
 
+    #[inline]
+    pub(super) fn record(self, outcome: Outcome, retry_after: Option<Duration>) {
+        let Self { engine, ticket } = self;
+        std::mem::forget(self);
+        engine.settle(ticket, Ending::result(outcome, retry_after));
+    }
+
+    /// [`Leave::record`] on the thread that was given leave, and `lane` with it.
     #[expect(
         clippy::inline_always,
         reason = "a function's prologue is a tenth of the cost of a whole call"
     )]
     #[inline(always)]
-    pub(super) fn record(self, outcome: Outcome, retry_after: Option<Duration>) {
+    pub(super) fn record_here(
+        self,
+        lane: Option<&Lane>,
+        outcome: Outcome,
+        retry_after: Option<Duration>,
+    ) {
         let Self { engine, ticket } = self;
         std::mem::forget(self);
-        engine.settle(ticket, Ending::Result(outcome, retry_after));
+        engine.settle_here(lane, ticket, Ending::result(outcome, retry_after));
     }
 }
 

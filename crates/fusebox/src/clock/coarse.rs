@@ -29,9 +29,7 @@ impl Clock for CoarseClock {
     #[cfg(target_os = "linux")]
     #[inline]
     fn nanos(&self) -> u64 {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
-        // Neither is negative for time since the machine started.
-        now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
+        super::read(rustix::time::ClockId::MonotonicCoarse)
     }
 
     #[cfg(not(target_os = "linux"))]

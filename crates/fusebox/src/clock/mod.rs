@@ -6,7 +6,7 @@ mod ticker;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use coarse::CoarseClock;
 pub use ticker::TickerClock;
@@ -47,22 +47,45 @@ pub struct TimeSource(Source);
 
 #[derive(Clone)]
 enum Source {
+    /// A time that somebody else writes down: a thread, or a test.
+    Written {
+        nanos: Arc<AtomicU64>,
+        by_thread: bool,
+    },
     Monotonic(MonotonicClock),
     Coarse(CoarseClock),
-    Ticker(TickerClock),
-    Virtual(VirtualClock),
     Other(Arc<dyn Clock>),
 }
 
 impl TimeSource {
     #[inline]
     pub(crate) fn nanos(&self) -> u64 {
+        if let Source::Written { nanos, .. } = &self.0 {
+            return nanos.load(Ordering::Acquire);
+        }
+        self.read()
+    }
+
+    /// Not part of every call's code: reading one of these costs more than calling this.
+    #[inline(never)]
+    fn read(&self) -> u64 {
         match &self.0 {
+            Source::Written { nanos, .. } => nanos.load(Ordering::Acquire),
             Source::Monotonic(clock) => clock.nanos(),
             Source::Coarse(clock) => clock.nanos(),
-            Source::Ticker(clock) => clock.nanos(),
-            Source::Virtual(clock) => clock.nanos(),
             Source::Other(clock) => clock.nanos(),
+        }
+    }
+
+    /// A time that is not after the present one, and how far it may be before it: the time itself,
+    /// or, where that is dear, a cheaper one. For whoever asks whether something has been reached
+    /// that is hardly ever near.
+    #[inline]
+    pub(crate) fn at_least(&self) -> (u64, u64) {
+        match &self.0 {
+            Source::Written { nanos, .. } => (nanos.load(Ordering::Acquire), 0),
+            Source::Monotonic(clock) => clock.at_least(),
+            _ => (self.read(), 0),
         }
     }
 }
@@ -81,13 +104,19 @@ impl From<CoarseClock> for TimeSource {
 
 impl From<TickerClock> for TimeSource {
     fn from(clock: TickerClock) -> Self {
-        Self(Source::Ticker(clock))
+        Self(Source::Written {
+            nanos: clock.into_nanos(),
+            by_thread: true,
+        })
     }
 }
 
 impl From<VirtualClock> for TimeSource {
     fn from(clock: VirtualClock) -> Self {
-        Self(Source::Virtual(clock))
+        Self(Source::Written {
+            nanos: clock.nanos,
+            by_thread: false,
+        })
     }
 }
 
@@ -108,8 +137,10 @@ impl fmt::Debug for TimeSource {
         f.write_str(match self.0 {
             Source::Monotonic(_) => "Monotonic",
             Source::Coarse(_) => "Coarse",
-            Source::Ticker(_) => "Ticker",
-            Source::Virtual(_) => "Virtual",
+            Source::Written {
+                by_thread: true, ..
+            } => "Ticker",
+            Source::Written { .. } => "Virtual",
             Source::Other(_) => "Other",
         })
     }
@@ -118,19 +149,57 @@ impl fmt::Debug for TimeSource {
 /// The process's monotonic clock; its origin is the moment of its creation.
 #[derive(Debug, Clone, Copy)]
 pub struct MonotonicClock {
-    origin: Instant,
+    origin: Reading,
+}
+
+/// What the system's monotonic clock reads: on Linux in nanoseconds, so that the coarse clock of the
+/// same origin can stand in for it.
+#[cfg(target_os = "linux")]
+type Reading = u64;
+#[cfg(not(target_os = "linux"))]
+type Reading = std::time::Instant;
+
+#[cfg(target_os = "linux")]
+fn read(clock: rustix::time::ClockId) -> u64 {
+    let now = rustix::time::clock_gettime(clock);
+    // Neither is negative for time since the machine started.
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }
 
 impl MonotonicClock {
     /// A clock that reads zero now.
+    #[cfg(target_os = "linux")]
+    pub fn new() -> Self {
+        Self {
+            origin: read(rustix::time::ClockId::Monotonic),
+        }
+    }
+
+    /// A clock that reads zero now.
+    #[cfg(not(target_os = "linux"))]
     #[expect(
         clippy::disallowed_methods,
         reason = "the one place where real time enters the core"
     )]
     pub fn new() -> Self {
         Self {
-            origin: Instant::now(),
+            origin: std::time::Instant::now(),
         }
+    }
+
+    /// The time as of the kernel's last tick, and how far behind that may be.
+    #[cfg(target_os = "linux")]
+    #[inline(never)]
+    fn at_least(self) -> (u64, u64) {
+        /// Two of the longest ticks there are.
+        const SLACK: u64 = 20_000_000;
+        let tick = read(rustix::time::ClockId::MonotonicCoarse);
+        (tick.saturating_sub(self.origin), SLACK)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn at_least(self) -> (u64, u64) {
+        (self.nanos(), 0)
     }
 }
 
@@ -142,7 +211,18 @@ impl Default for MonotonicClock {
 
 impl Clock for MonotonicClock {
     fn now(&self) -> Duration {
-        self.origin.elapsed()
+        Duration::from_nanos(self.nanos())
+    }
+
+    #[cfg(target_os = "linux")]
+    #[inline]
+    fn nanos(&self) -> u64 {
+        read(rustix::time::ClockId::Monotonic).saturating_sub(self.origin)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn nanos(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 }
 

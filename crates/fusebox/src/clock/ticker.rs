@@ -41,6 +41,11 @@ impl TickerClock {
             .spawn(move || tick(&shared, period))?;
         Ok(Self { nanos })
     }
+
+    /// Where the thread writes the time, which it does as long as somebody has this.
+    pub(super) fn into_nanos(self) -> Arc<AtomicU64> {
+        self.nanos
+    }
 }
 
 impl Clock for TickerClock {

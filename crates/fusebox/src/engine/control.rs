@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::rules::{Settings, slow_after};
 use super::word::{Dated, Phase, Word, nanos};
 use super::{Also, Change, Engine, ProbePlan, Slot, parity};
 use crate::config::{BreakerConfig, ConfigError};
@@ -106,11 +105,17 @@ impl Engine {
                 "one of at most 64 different windows in the life of a breaker",
             ));
         };
-        let (limit, under_way) = (slow_after(&config), config.judge_calls_under_way);
-        self.settings.store(Arc::new(Settings::new(config)));
+        let config = Arc::new(config);
+        self.settings.store(Arc::clone(&config));
         self.prepare_overdue();
+        let under_way = config.judge_calls_under_way;
         self.judges_under_way.store(under_way, Ordering::Release);
-        self.slow_after.store(limit, Ordering::Release);
+        self.slow_after
+            .store(config.slow_after(), Ordering::Release);
+        let lease = nanos(config.half_open_lease);
+        self.lease.store(lease, Ordering::Release);
+        self.probes
+            .store(config.success_threshold, Ordering::Release);
         if let Some(overdue) = self.overdue.get() {
             overdue.reconsider();
         }
@@ -129,7 +134,7 @@ impl Engine {
         };
         if !told {
             let (generation, at) = (self.word().generation(), self.date(self.now()));
-            lock(&self.journal).note(at, generation, EventKind::Reconfigured);
+            self.write(|journal| journal.note(&self.of, at, generation, EventKind::Reconfigured));
         }
         drop(operator);
         self.deliver();
@@ -169,6 +174,12 @@ impl Engine {
         changed
     }
 
+    /// The turn for a health check, unless another is under way.
+    pub(crate) fn take_turn(&self) -> Option<Turn<'_>> {
+        let taken = self.checking.swap(true, Ordering::Acquire);
+        (!taken).then_some(Turn(self))
+    }
+
     /// What a health check may do now.
     pub(crate) fn plan_probe(&self) -> ProbePlan {
         loop {
@@ -194,5 +205,14 @@ impl Engine {
         let ours = generation.is_none_or(|generation| generation == word.generation());
         let change = Change::new(Phase::HalfOpen, word.level(), Cause::HealthCheck, now);
         ours && word.phase() == Phase::Open && self.shift(word, change)
+    }
+}
+
+/// One health check at a time.
+pub(crate) struct Turn<'a>(&'a Engine);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.checking.store(false, Ordering::Release);
     }
 }

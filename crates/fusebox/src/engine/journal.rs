@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::{Cause, Event, EventKind, EventLog, Identity};
+use crate::event::{Cause, Event, EventKind, EventLog, Names};
 use crate::snapshot::{RecoveryAttempts, TimeInState, Transitions};
 use crate::state::{ManualMode, Mode, State};
 use crate::window::Totals;
@@ -55,7 +55,6 @@ pub(crate) struct NewMode {
 }
 
 pub(crate) struct Journal {
-    of: Arc<Identity>,
     /// The generation to be booked next.
     next: u64,
     /// Entries whose predecessors are still on their way.
@@ -74,17 +73,17 @@ pub(crate) struct Journal {
     pub(crate) fallbacks: BTreeMap<&'static str, u64>,
     pub(crate) log: EventLog,
     /// Replaced as a whole, so that delivery walks a list nobody changes.
-    observers: Arc<[Observer]>,
+    observers: Option<Arc<[Observer]>>,
 }
 
 impl Journal {
-    pub(crate) fn new(of: Arc<Identity>, now: Duration) -> Self {
+    /// That of a circuit which was closed when it was built, at `since`.
+    pub(crate) fn new(since: Duration) -> Self {
         Self {
-            of,
             next: 1,
             early: BTreeMap::new(),
             state: State::Closed,
-            since: now,
+            since,
             stays: TimeInState::default(),
             manual: None,
             recoveries: RecoveryAttempts::default(),
@@ -93,33 +92,32 @@ impl Journal {
             observer_panics: 0,
             fallbacks: BTreeMap::new(),
             log: EventLog::new(),
-            observers: Arc::new([]),
+            observers: None,
         }
     }
 
     /// Takes the entry of a generation in. Every generation but the first has exactly one.
-    pub(crate) fn enter(&mut self, generation: u64, entry: Entry) {
+    pub(crate) fn enter(&mut self, of: &Names, generation: u64, entry: Entry) {
         if generation != self.next {
             self.early.insert(generation, entry);
             return;
         }
-        self.book(generation, entry);
+        self.book(of, generation, entry);
         while let Some(entry) = self.early.remove(&self.next) {
-            self.book(self.next, entry);
+            self.book(of, self.next, entry);
         }
     }
 
     /// Writes down something that begins no generation.
-    pub(crate) fn note(&mut self, at: Duration, generation: u64, kind: EventKind) {
-        self.log
-            .push(&self.of, at.max(self.since), generation, kind);
+    pub(crate) fn note(&mut self, of: &Names, at: Duration, generation: u64, kind: EventKind) {
+        self.log.push(of, at.max(self.since), generation, kind);
     }
 
-    fn book(&mut self, generation: u64, entry: Entry) {
+    fn book(&mut self, of: &Names, generation: u64, entry: Entry) {
         self.next = generation + 1;
         // Dates come from each maker's own look at the clock; in the books time never steps back.
         let at = entry.at.max(self.since);
-        let mut tell = |kind| self.log.push(&self.of, at, generation, kind);
+        let mut tell = |kind| self.log.push(of, at, generation, kind);
         match entry.also {
             Also::Nothing => {}
             Also::Mode { from, change } => {
@@ -189,7 +187,7 @@ impl Journal {
             totals: entry.totals,
             break_for: entry.break_for,
         };
-        self.log.push(&self.of, at, generation, kind);
+        self.log.push(of, at, generation, kind);
     }
 
     /// Time in each state up to `now`, the present stay included.
@@ -204,11 +202,18 @@ impl Journal {
     }
 
     pub(crate) fn observe(&mut self, observer: Observer) {
-        self.observers = self.observers.iter().cloned().chain([observer]).collect();
+        let known = self
+            .observers
+            .iter()
+            .flat_map(|known| known.iter().cloned());
+        self.observers = Some(known.chain([observer]).collect());
     }
 
-    pub(crate) fn observers(&self) -> Arc<[Observer]> {
-        Arc::clone(&self.observers)
+    /// The next event to deliver, and to whom; for the one who holds the claim, which `None` ends.
+    pub(crate) fn next_delivery(&mut self) -> Option<(Event, Arc<[Observer]>)> {
+        let event = self.log.next()?;
+        let observers = self.observers.get_or_insert_with(|| Arc::new([]));
+        Some((event, Arc::clone(observers)))
     }
 }
 

@@ -37,15 +37,16 @@ use arc_swap::ArcSwap;
 
 use crate::clock::TimeSource;
 use crate::config::BreakerConfig;
+use crate::error::Left;
 use crate::event::{Cause, Identity};
 use crate::state::{Mode, State};
-use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock, update};
-use crate::window::{REFRESH, Sliding, Totals, Windows};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, lock, update};
+use crate::window::{Lane, Lanes, Others, REFRESH, Sliding, Totals, Windows, add_own};
 pub(crate) use journal::Observer;
 use journal::{Also, Entry, Journal};
 use overdue::{CellName, Overdue};
 pub(crate) use results::Ending;
-use rules::{NO_LIMIT, Settings, random, slow_after};
+use rules::{NO_LIMIT, random};
 use word::{Dated, Phase, Slots, Word, nanos};
 
 /// The admission of one call. That of a switched-off breaker reports to nobody.
@@ -57,14 +58,65 @@ pub(crate) struct Ticket {
     /// When it was admitted; [`NO_LIMIT`] while no speed is judged.
     began: u64,
     /// Where it is counted among the calls under way that may become overdue.
-    cell: Option<CellName>,
+    cell: CellName,
+}
+
+/// The answer to who asks for leave: a ticket, or a refusal in a ticket's place.
+///
+/// Not a `Result` of the two, which the compiler would take apart and put together again, also for
+/// calls that are admitted at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Admission(Ticket);
+
+impl Admission {
+    fn refused(refusal: Refusal) -> Self {
+        Self(Ticket {
+            word: Word::refusal(refusal.state == State::HalfOpen),
+            began: refusal.left.bits(),
+            cell: CellName::NONE,
+        })
+    }
+
+    #[inline]
+    pub(crate) fn is_refusal(self) -> bool {
+        self.0.word.is_refusal()
+    }
+
+    /// The ticket of what is no refusal.
+    #[inline]
+    pub(crate) fn ticket(self) -> Ticket {
+        self.0
+    }
+
+    /// The refusal of what is one.
+    #[inline]
+    pub(crate) fn refusal(self) -> Refusal {
+        let state = if self.0.word == Word::refusal(true) {
+            State::HalfOpen
+        } else {
+            State::Open
+        };
+        Refusal {
+            state,
+            left: Left::from_bits(self.0.began),
+        }
+    }
+
+    #[cfg(all(test, fusebox_loom))]
+    fn result(self) -> Result<Ticket, Refusal> {
+        if self.is_refusal() {
+            Err(self.refusal())
+        } else {
+            Ok(self.ticket())
+        }
+    }
 }
 
 /// A refused call.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) state: State,
-    pub(crate) retry_after: Option<Duration>,
+    pub(crate) left: Left,
 }
 
 /// What a health check may do about the circuit.
@@ -78,45 +130,71 @@ pub(crate) enum ProbePlan {
     Probe(Ticket),
 }
 
+/// The words of one circuit, in the order they lie in memory: what every call reads, then what few
+/// touch, then the lane that a thread writes at every call, then again what few touch. So writing
+/// the lane takes no cache line away from other threads' calls.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Engine {
     control: AtomicU64,
     /// Copies of settings for the hot path: the limit of slow calls, and whether those under way
     /// count.
     slow_after: AtomicU64,
     judges_under_way: AtomicBool,
+    /// A health check is under way.
+    checking: AtomicBool,
+    /// A copy as well: the probes of a half-open period.
+    probes: AtomicU32,
     streak: AtomicU64,
-    windows: Windows,
     clock: TimeSource,
     /// The clock's time when the breaker was built: the zero of all times in here.
     origin: u64,
+    /// The latest time a change was made at.
+    latest: AtomicU64,
+    windows: Windows,
+    lanes: Others,
+    of: Identity,
+
     /// There once slow calls have been judged.
     overdue: OnceLock<Box<Overdue>>,
-    settings: ArcSwap<Settings>,
-    of: Arc<Identity>,
-    seed: u64,
     /// The end of the break that generations of this parity are: an even one's stays readable while
     /// the next one's is written.
     break_ends: [AtomicU64; 2],
     /// The same for manual modes, by the parity of their serial number (the word's level).
     mode_ends: [AtomicU64; 2],
-    /// Until when the dependency asked to be left alone, in a failure of the tagged generation.
-    wish: AtomicU64,
     slots: AtomicU64,
     /// When a probe last took a slot, or tried to.
     last_probe: AtomicU64,
+    /// One more copy of a setting.
+    lease: AtomicU64,
+
+    lane: Lane,
+
+    /// One operator at a time; holds the serial number of the last manual mode.
+    operator: Mutex<u32>,
+    settings: ArcSwap<BreakerConfig>,
+    seed: u64,
+    /// Until when the dependency asked to be left alone, in a failure of the tagged generation.
+    wish: AtomicU64,
     /// Calls that came while traffic was let back in steps.
     ramp_turn: AtomicU64,
-    /// The latest time a change was made at.
-    latest: AtomicU64,
     failures: AtomicU64,
     neutral: AtomicU64,
     slow: AtomicU64,
     late: AtomicU64,
-    /// One operator at a time; holds the serial number of the last manual mode.
-    operator: Mutex<u32>,
-    journal: Mutex<Journal>,
+    /// Made with its first entry.
+    journal: Mutex<Option<Box<Journal>>>,
 }
+
+/// A cache line, and what some processors fetch with it is not counted.
+#[cfg(not(fusebox_loom))]
+const _: () = {
+    const LINE: usize = 64;
+    let lane = std::mem::offset_of!(Engine, lane);
+    let end = lane + size_of::<Lane>();
+    assert!(lane - std::mem::offset_of!(Engine, overdue) >= LINE);
+    assert!(size_of::<Engine>() - end >= LINE);
+};
 
 impl Phase {
     fn state(self) -> State {
@@ -155,6 +233,18 @@ struct Change {
     also: Also,
 }
 
+impl Ticket {
+    /// Of a call whose speed nobody judges.
+    #[inline]
+    fn untimed(word: Word) -> Self {
+        Self {
+            word,
+            began: NO_LIMIT,
+            cell: CellName::NONE,
+        }
+    }
+}
+
 impl Change {
     fn new(to: Phase, level: u32, cause: Cause, at: u64) -> Self {
         Self {
@@ -173,8 +263,8 @@ impl Change {
 impl Engine {
     /// A closed circuit; `config` has been validated. Switched off, it lets all pass for ever.
     pub(crate) fn new(
-        of: Arc<Identity>,
-        config: BreakerConfig,
+        of: Identity,
+        config: Arc<BreakerConfig>,
         clock: TimeSource,
         seed: u64,
         enabled: bool,
@@ -188,36 +278,41 @@ impl Engine {
         let zero = || AtomicU64::new(0);
         let engine = Self {
             control: AtomicU64::new(Word::new(phase, 0, 0, 0).bits()),
-            slow_after: AtomicU64::new(slow_after(&config)),
+            slow_after: AtomicU64::new(config.slow_after()),
             judges_under_way: AtomicBool::new(config.judge_calls_under_way),
+            checking: AtomicBool::new(false),
+            probes: AtomicU32::new(config.success_threshold),
             streak: zero(),
-            windows: Windows::new(config.window),
             clock,
             origin,
+            latest: zero(),
+            windows: Windows::new(config.window),
+            lanes: Others::new(),
+            of,
             overdue: OnceLock::new(),
-            of: Arc::clone(&of),
-            seed,
             // Of no generation that a break or a wish could have.
             break_ends: [zero(), zero()],
             mode_ends: [zero(), zero()],
-            wish: AtomicU64::new(Dated::new(u64::MAX, Some(0)).bits()),
             slots: AtomicU64::new(Slots::none(u64::MAX).bits()),
             last_probe: zero(),
+            lease: AtomicU64::new(nanos(config.half_open_lease)),
+            lane: Lane::new(),
+            operator: Mutex::new(0),
+            settings: ArcSwap::new(config),
+            seed,
+            wish: AtomicU64::new(Dated::new(u64::MAX, Some(0)).bits()),
             ramp_turn: zero(),
-            latest: zero(),
             failures: zero(),
             neutral: zero(),
             slow: zero(),
             late: zero(),
-            operator: Mutex::new(0),
-            journal: Mutex::new(Journal::new(of, Duration::from_nanos(origin))),
-            settings: ArcSwap::from_pointee(Settings::new(config)),
+            journal: Mutex::new(None),
         };
         engine.prepare_overdue();
         engine
     }
 
-    pub(crate) fn identity(&self) -> &Arc<Identity> {
+    pub(crate) fn identity(&self) -> &Identity {
         &self.of
     }
 
@@ -225,69 +320,78 @@ impl Engine {
         self.word().phase() != Phase::SwitchedOff
     }
 
+    #[expect(
+        clippy::inline_always,
+        reason = "a function's prologue is a tenth of the cost of a whole call"
+    )]
+    #[inline(always)]
+    fn lanes(&self) -> Lanes<'_> {
+        Lanes {
+            first: &self.lane,
+            others: &self.lanes,
+        }
+    }
+
     /// Admits or refuses a call.
+    #[inline]
+    pub(crate) fn admit(&self) -> Admission {
+        self.admit_here().0
+    }
+
+    /// Admits or refuses a call. With the present thread's own lane if it was admitted at once: then
+    /// the word of its ticket [is plain](Word::is_plain), and it has no cell.
     #[expect(
         clippy::inline_always,
         reason = "a function's prologue is a tenth of the cost of a whole call"
     )]
     #[inline(always)]
-    pub(crate) fn admit(&self) -> Result<Ticket, Refusal> {
+    pub(crate) fn admit_here(&self) -> (Admission, Option<&Lane>) {
         let word = self.word();
-        if word.is_closed() {
-            if self.slow_after.load(Ordering::Relaxed) == NO_LIMIT {
-                return Ok(self.admit_untimed(word));
-            }
-            if !self.judges_under_way.load(Ordering::Relaxed) {
-                let began = self.now();
-                let ticket = self.admit_untimed(word);
-                return Ok(Ticket { began, ..ticket });
-            }
-        }
-        let mut refusal = None;
-        let ticket = self.admit_otherwise(word, &mut refusal);
-        refusal.map_or(Ok(ticket), Err)
-    }
-
-    /// Not a `Result`: the compiler would take the ticket apart and put it together again, also
-    /// for calls that never come here.
-    #[inline(never)]
-    fn admit_otherwise(&self, word: Word, refusal: &mut Option<Refusal>) -> Ticket {
-        let limit = self.slow_after.load(Ordering::Relaxed);
-        if word.is_closed()
-            && limit != NO_LIMIT
-            && let Some(ticket) = self.admit_timed(word, limit)
+        if word.is_plain()
+            && let Some(own) = self.lanes().own()
         {
-            return ticket;
-        }
-        self.admit_slowly().unwrap_or_else(|refused| {
-            *refusal = Some(refused);
-            Ticket {
-                word,
-                began: NO_LIMIT,
-                cell: None,
+            let mut ticket = Ticket::untimed(word);
+            let judged = self.slow_after.load(Ordering::Relaxed) != NO_LIMIT;
+            if !judged || !self.judges_under_way.load(Ordering::Relaxed) {
+                if judged {
+                    ticket.began = self.now();
+                }
+                add_own(&own.admitted);
+                return (Admission(ticket), Some(own));
             }
-        })
+        }
+        (self.admit_otherwise(word), None)
     }
 
-    #[expect(
-        clippy::inline_always,
-        reason = "a function's prologue is a tenth of the cost of a whole call"
-    )]
-    #[inline(always)]
-    fn admit_untimed(&self, word: Word) -> Ticket {
-        self.window(word).admitted();
-        Ticket {
-            word,
-            began: NO_LIMIT,
-            cell: None,
+    #[inline(never)]
+    fn admit_otherwise(&self, word: Word) -> Admission {
+        if word.is_closed() {
+            let limit = self.slow_after.load(Ordering::Relaxed);
+            if limit == NO_LIMIT {
+                return Admission(self.admit_untimed(word));
+            }
+            if let Some(ticket) = self.admit_timed(word, limit) {
+                return Admission(ticket);
+            }
         }
+        if let Some(refusal) = self.refuse_quickly(word) {
+            return Admission::refused(refusal);
+        }
+        self.admit_slowly()
+            .map_or_else(Admission::refused, Admission)
+    }
+
+    fn admit_untimed(&self, word: Word) -> Ticket {
+        let here = self.lanes().here();
+        here.add(&here.lane.admitted);
+        Ticket::untimed(word)
     }
 
     /// `None` when calls under way must be looked at first.
     #[inline]
     fn admit_timed(&self, word: Word, limit: u64) -> Option<Ticket> {
         let now = self.now();
-        let mut cell = None;
+        let mut cell = CellName::NONE;
         if self.judges_under_way.load(Ordering::Relaxed)
             && let Some(overdue) = self.overdue.get()
         {
@@ -296,12 +400,35 @@ impl Engine {
             }
             cell = overdue.begin(word.generation(), now, limit);
         }
-        self.window(word).admitted();
         Some(Ticket {
-            word,
             began: now,
             cell,
+            ..self.admit_untimed(word)
         })
+    }
+
+    /// A refusal that needs no look: the circuit is surely still open, or half-open with all its
+    /// slots taken by probes that surely still have their lease.
+    fn refuse_quickly(&self, word: Word) -> Option<Refusal> {
+        let generation = word.generation();
+        match word.phase() {
+            Phase::Open | Phase::OpenAsked => {
+                let end = self.end_of(word).ok()??;
+                let now = self.before(end)?;
+                Some(self.refuse(word, Left::nanos(end - now)))
+            }
+            Phase::HalfOpen => {
+                let slots = Slots::from_bits(self.slots.load(Ordering::Acquire));
+                let probes = self.probes.load(Ordering::Relaxed);
+                if !slots.is_of(generation) || slots.taken() < probes || slots.succeeded() >= probes
+                {
+                    return None;
+                }
+                self.before(self.lease_end())?;
+                Some(self.refuse(word, Left::UNKNOWN))
+            }
+            _ => None,
+        }
     }
 
     #[cold]
@@ -309,25 +436,21 @@ impl Engine {
         loop {
             let (word, now) = self.look();
             match word.phase() {
-                Phase::SwitchedOff => {
-                    return Ok(Ticket {
-                        word,
-                        began: NO_LIMIT,
-                        cell: None,
-                    });
+                Phase::SwitchedOff => return Ok(Ticket::untimed(word)),
+                Phase::Ramp if !self.ramp_admits(word, now) => {
+                    return Err(self.refuse(word, Left::UNKNOWN));
                 }
-                Phase::Ramp if !self.ramp_admits(word, now) => return Err(self.refuse(word, None)),
                 Phase::Closed | Phase::Ramp | Phase::Disabled | Phase::MetricsOnly => {
                     return Ok(self.admit_judged(word, now));
                 }
                 Phase::HalfOpen => match self.take_slot(word, now) {
                     Slot::Taken(ticket) => return Ok(ticket),
-                    Slot::Full => return Err(self.refuse(word, None)),
+                    Slot::Full => return Err(self.refuse(word, Left::UNKNOWN)),
                     Slot::Moved => {}
                 },
                 Phase::Open | Phase::OpenAsked | Phase::ForcedOpen => {
                     if let Ok(left) = self.time_left(word, now) {
-                        return Err(self.refuse(word, left));
+                        return Err(self.refuse(word, left.into()));
                     }
                 }
             }
@@ -341,26 +464,28 @@ impl Engine {
         }
         let under_way = self.judges_under_way.load(Ordering::Relaxed);
         let overdue = self.overdue.get().filter(|_| under_way);
-        let cell = overdue.and_then(|overdue| overdue.begin(word.generation(), now, limit));
-        self.window(word).admitted();
+        let cell = overdue.map_or(CellName::NONE, |overdue| {
+            overdue.begin(word.generation(), now, limit)
+        });
         Ticket {
-            word,
             began: now,
             cell,
+            ..self.admit_untimed(word)
         }
     }
 
-    fn refuse(&self, word: Word, retry_after: Option<Duration>) -> Refusal {
-        self.window(word).refused();
+    fn refuse(&self, word: Word, left: Left) -> Refusal {
+        let here = self.lanes().here();
+        here.add(&here.lane.refused);
         Refusal {
             state: word.phase().state(),
-            retry_after,
+            left,
         }
     }
 
     fn take_slot(&self, word: Word, now: u64) -> Slot {
         let generation = word.generation();
-        let probes = self.settings.load().probes();
+        let probes = self.probes.load(Ordering::Acquire);
         let mut full = false;
         let taken = update(&self.slots, |seen| {
             let seen = Slots::from_bits(seen);
@@ -383,12 +508,10 @@ impl Engine {
         if taken.is_none() {
             return if full { Slot::Full } else { Slot::Moved };
         }
-        self.window(word).admitted();
         let limit = self.slow_after.load(Ordering::Relaxed);
         Slot::Taken(Ticket {
-            word,
             began: if limit == NO_LIMIT { NO_LIMIT } else { now },
-            cell: None,
+            ..self.admit_untimed(word)
         })
     }
 
@@ -444,8 +567,7 @@ impl Engine {
 
     /// Of `n + 1` calls in step `k` of `n`, `k` pass, evenly spread.
     fn ramp_admits(&self, word: Word, now: u64) -> bool {
-        let settings = self.settings.load();
-        let (Some(ramp), Ok(Some(end))) = (settings.config.ramp, self.end_of(word)) else {
+        let (Some(ramp), Ok(Some(end))) = (self.settings.load().ramp, self.end_of(word)) else {
             return true;
         };
         let length = nanos(ramp.length);
@@ -474,28 +596,34 @@ impl Engine {
         if !slots.is_of(word.generation()) {
             return slots.is_newer_than(word.generation());
         }
-        let settings = self.settings.load();
+        let needed = self.probes.load(Ordering::Acquire);
         let probes = Totals {
             calls: u64::from(slots.succeeded()),
             ..Totals::default()
         };
-        if slots.succeeded() >= settings.probes() {
+        if slots.succeeded() >= needed {
             // Whoever counted the last success is about to do the same.
             self.close(word, probes, now);
             return true;
         }
         // Fewer probes than needed have succeeded, so with no slot free some are under way.
-        if slots.taken() >= settings.probes() {
-            let end = self
-                .last_probe
-                .load(Ordering::Acquire)
-                .saturating_add(settings.lease());
+        if slots.taken() >= needed {
+            let end = self.lease_end();
             if now >= end {
                 self.open(word, Cause::LeaseExpired, probes, end);
                 return true;
             }
         }
         false
+    }
+
+    /// When the probes of a half-open circuit have held all its slots for too long. For those who
+    /// have seen that none is left.
+    fn lease_end(&self) -> u64 {
+        let lease = self.lease.load(Ordering::Acquire);
+        self.last_probe
+            .load(Ordering::Acquire)
+            .saturating_add(lease)
     }
 
     fn look_at_speed(&self, word: Word, now: u64) -> bool {
@@ -555,7 +683,7 @@ impl Engine {
 
     /// Ends the probing well: the circuit closes, or begins to let traffic back.
     fn close(&self, word: Word, probes: Totals, at: u64) -> bool {
-        if let Some(ramp) = self.settings.load().config.ramp {
+        if let Some(ramp) = self.settings.load().ramp {
             let generation = word.generation().wrapping_add(1);
             let end = at.saturating_add(nanos(ramp.length));
             self.fix_break_end(generation, end);
@@ -660,29 +788,36 @@ impl Engine {
             break_for: change.break_for,
             also: change.also,
         };
-        lock(&self.journal).enter(next.generation(), entry);
+        self.write(|journal| journal.enter(&self.of, next.generation(), entry));
         true
     }
 
     /// Delivers waiting events until none is left, unless another thread is at it.
     fn deliver(&self) {
-        if !lock(&self.journal).log.claim() {
+        if !self.write(|journal| journal.log.claim()) {
             return;
         }
-        loop {
-            let (event, observers) = {
-                let mut journal = lock(&self.journal);
-                let Some(event) = journal.log.next() else {
-                    return;
-                };
-                (event, journal.observers())
-            };
+        while let Some((event, observers)) = self.write(Journal::next_delivery) {
             for observer in observers.iter() {
                 // A panic must not end delivery for ever, nor abort a drop during unwinding.
                 if catch_unwind(AssertUnwindSafe(|| observer(&event))).is_err() {
-                    lock(&self.journal).observer_panics += 1;
+                    self.write(|journal| journal.observer_panics += 1);
                 }
             }
+        }
+    }
+
+    /// Does something with the journal, which must not call anybody.
+    fn write<R>(&self, f: impl FnOnce(&mut Journal) -> R) -> R {
+        let mut journal = lock(&self.journal);
+        f(journal.get_or_insert_with(|| Box::new(Journal::new(self.date(0)))))
+    }
+
+    /// The same for those who only read: a journal without entries is not made for it.
+    fn read<R>(&self, f: impl FnOnce(&Journal) -> R) -> R {
+        match &*lock(&self.journal) {
+            Some(journal) => f(journal),
+            None => f(&Journal::new(self.date(0))),
         }
     }
 
@@ -709,6 +844,25 @@ impl Engine {
         now.max(self.latest.load(Ordering::Relaxed))
     }
 
+    /// A time that is not after the present one, if the present one is surely before `end`.
+    fn before(&self, end: u64) -> Option<u64> {
+        let (time, slack) = self.clock.at_least();
+        let time = time.saturating_sub(self.origin);
+        let time = time.max(self.latest.load(Ordering::Relaxed));
+        (time.saturating_add(slack) < end).then_some(time)
+    }
+
+    /// Is the clock surely before `end`? Where it steps back it is so again, unlike [`Engine::now`].
+    #[expect(
+        clippy::inline_always,
+        reason = "a function's prologue is a tenth of the cost of a whole call"
+    )]
+    #[inline(always)]
+    fn is_before(&self, end: u64) -> bool {
+        let (time, slack) = self.clock.at_least();
+        time.saturating_add(slack) < self.origin.saturating_add(end)
+    }
+
     /// That time on the breaker's clock.
     fn date(&self, time: u64) -> Duration {
         Duration::from_nanos(self.origin.saturating_add(time))
@@ -717,7 +871,7 @@ impl Engine {
     /// Calls under way are counted by age from the first time that slow calls are judged.
     fn prepare_overdue(&self) {
         let settings = self.settings.load();
-        if settings.config.slow_call.is_some() && settings.config.judge_calls_under_way {
+        if settings.slow_call.is_some() && settings.judge_calls_under_way {
             self.overdue.get_or_init(|| Box::new(Overdue::new()));
         }
     }

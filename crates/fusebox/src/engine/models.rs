@@ -36,21 +36,21 @@ fn config(failures: u32) -> BreakerConfig {
 
 fn engine(config: BreakerConfig) -> (Arc<Engine>, VirtualClock) {
     let clock = VirtualClock::new();
-    let of = StdArc::new(Identity {
-        service: "s".into(),
-        circuit: "c".into(),
-    });
+    let of = Identity::of_breaker("s", "c");
     let source = TimeSource::from(clock.clone());
-    (Arc::new(Engine::new(of, config, source, 1, true)), clock)
+    (
+        Arc::new(Engine::new(of, StdArc::new(config), source, 1, true)),
+        clock,
+    )
 }
 
 fn ticket(engine: &Engine) -> Option<Ticket> {
-    engine.admit().ok()
+    engine.admit().result().ok()
 }
 
 fn call(engine: &Engine, outcome: Outcome) {
     if let Some(ticket) = ticket(engine) {
-        engine.settle(ticket, Ending::Result(outcome, None));
+        engine.settle(ticket, Ending::result(outcome, None));
     }
 }
 
@@ -81,7 +81,7 @@ fn a_trip_has_one_maker_and_is_not_missed() {
             thread::spawn(move || {
                 engine.settle(
                     ticket.expect("closed"),
-                    Ending::Result(Outcome::Failure, None),
+                    Ending::result(Outcome::Failure, None),
                 );
             })
         });
@@ -102,8 +102,8 @@ fn an_open_circuit_always_knows_its_end() {
         let (engine, _) = engine(config(1));
         let other = Arc::clone(&engine);
         let thread = thread::spawn(move || call(&other, Outcome::Failure));
-        if let Err(refusal) = engine.admit() {
-            assert_eq!(refusal.retry_after, Some(SECOND));
+        if let Err(refusal) = engine.admit().result() {
+            assert_eq!(Option::from(refusal.left), Some(SECOND));
         }
         thread.join().expect("no panic");
         assert_eq!(engine.retry_after(), Some(SECOND));
@@ -129,7 +129,7 @@ fn admit_all(threads: usize, due: bool) {
     assert_eq!(admitted.len(), 1);
     assert!(ticket(&engine).is_none());
     for ticket in admitted {
-        engine.settle(ticket, Ending::Abandoned);
+        engine.settle(ticket, Ending::ABANDONED);
     }
     call(&engine, Outcome::Success);
     assert_eq!(engine.state(), State::Closed);
@@ -157,13 +157,13 @@ fn a_slot_given_back_is_there_for_the_next() {
         let first = ticket(&engine).expect("a slot");
         let other = Arc::clone(&engine);
         let thread =
-            thread::spawn(move || other.settle(first, Ending::Result(Outcome::Neutral, None)));
+            thread::spawn(move || other.settle(first, Ending::result(Outcome::Neutral, None)));
         let second = ticket(&engine).expect("the other slot");
         thread.join().expect("no panic");
         let third = ticket(&engine).expect("the slot that came back");
         assert!(ticket(&engine).is_none());
-        engine.settle(second, Ending::Result(Outcome::Success, None));
-        engine.settle(third, Ending::Result(Outcome::Success, None));
+        engine.settle(second, Ending::result(Outcome::Success, None));
+        engine.settle(third, Ending::result(Outcome::Success, None));
         assert_eq!(engine.state(), State::Closed);
     });
 }
@@ -178,8 +178,8 @@ fn a_probe_and_the_end_of_its_lease_do_not_both_decide() {
         clock.advance(10 * SECOND);
         let other = Arc::clone(&engine);
         let thread =
-            thread::spawn(move || other.settle(probe, Ending::Result(Outcome::Success, None)));
-        let refused = engine.admit().is_err();
+            thread::spawn(move || other.settle(probe, Ending::result(Outcome::Success, None)));
+        let refused = engine.admit().result().is_err();
         thread.join().expect("no panic");
         let line = moves(&engine);
         // The lease was over before the result came: the result is late in every order.
@@ -204,7 +204,7 @@ fn the_last_success_closes_and_nobody_closes_twice() {
             thread::spawn(move || {
                 engine.settle(
                     probe.expect("a slot"),
-                    Ending::Result(Outcome::Success, None),
+                    Ending::result(Outcome::Success, None),
                 );
             })
         });
@@ -226,7 +226,7 @@ fn a_result_belongs_to_its_period_or_to_none() {
         let old = ticket(&engine).expect("closed");
         let other = Arc::clone(&engine);
         let thread =
-            thread::spawn(move || other.settle(old, Ending::Result(Outcome::Failure, None)));
+            thread::spawn(move || other.settle(old, Ending::result(Outcome::Failure, None)));
         engine.reset();
         call(&engine, Outcome::Success);
         thread.join().expect("no panic");
@@ -281,8 +281,8 @@ fn a_forced_opening_has_its_own_end() {
         let change = ModeChange::to(Mode::ForcedOpen).lasting(50 * SECOND);
         let thread = thread::spawn(move || other.set_mode(&change, true));
         call(&engine, Outcome::Failure);
-        if let Err(refusal) = engine.admit() {
-            let told = refusal.retry_after;
+        if let Err(refusal) = engine.admit().result() {
+            let told = Option::<Duration>::from(refusal.left);
             assert!(
                 told == Some(SECOND) || told == Some(50 * SECOND),
                 "{told:?}"
@@ -335,13 +335,13 @@ fn an_overdue_call_trips_once() {
         let hung = ticket(&engine).expect("closed");
         clock.advance(SECOND);
         let other = Arc::clone(&engine);
-        let thread = thread::spawn(move || other.admit().is_err());
-        let refused = engine.admit().is_err();
+        let thread = thread::spawn(move || other.admit().result().is_err());
+        let refused = engine.admit().result().is_err();
         let both = [refused, thread.join().expect("no panic")];
         assert!(both.contains(&true), "one of them looks");
         assert_eq!(engine.state(), State::Open);
         assert_eq!(moves(&engine), [(State::Closed, State::Open)]);
-        engine.settle(hung, Ending::Result(Outcome::Success, None));
+        engine.settle(hung, Ending::result(Outcome::Success, None));
         assert_eq!(engine.snapshot().counts.late, 1);
     });
 }
@@ -363,7 +363,7 @@ fn a_ramp_keeps_its_end_while_a_trip_is_prepared() {
             .expect("one of two");
         let other = Arc::clone(&engine);
         let thread = thread::spawn(move || {
-            other.settle(passed, Ending::Result(Outcome::Failure, None));
+            other.settle(passed, Ending::result(Outcome::Failure, None));
         });
         engine.state();
         thread.join().expect("no panic");

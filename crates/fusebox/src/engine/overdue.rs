@@ -16,8 +16,6 @@
 //! still has that name, it is taken out there; else it has become a veteran. The exchange of the
 //! cell's word decides which, so no call is taken out twice or forgotten.
 
-use std::num::NonZeroU64;
-
 use crate::engine::word::{newer, tag};
 use crate::sync::{AtomicU64, Ordering, update};
 
@@ -36,7 +34,17 @@ const VETERANS: u32 = 32;
 
 /// Where a call under way is counted: its cell's name, and one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct CellName(NonZeroU64);
+pub(crate) struct CellName(u64);
+
+impl CellName {
+    /// In none. A name has its call in it, so it is never zero.
+    pub(crate) const NONE: CellName = CellName(0);
+
+    #[inline]
+    pub(crate) fn is_some(self) -> bool {
+        self != Self::NONE
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Overdue {
@@ -70,9 +78,9 @@ impl Overdue {
         }
     }
 
-    /// Counts a call of `generation` that begins now; `None` when a later one has begun.
+    /// Counts a call of `generation` that begins now; in no cell when a later one has begun.
     #[inline]
-    pub(crate) fn begin(&self, generation: u64, now: u64, limit: u64) -> Option<CellName> {
+    pub(crate) fn begin(&self, generation: u64, now: u64, limit: u64) -> CellName {
         let scale = scale(limit);
         let name = name(generation, scale, now >> scale);
         let cell = &self.cells[place(name)];
@@ -82,7 +90,7 @@ impl Overdue {
             cell.began.fetch_max(now, Ordering::AcqRel);
         }
         let own = tag::<CELL_TAG>(generation);
-        let (seen, _) = update(&cell.word, |seen| {
+        let counted = update(&cell.word, |seen| {
             if seen & !CALLS == name {
                 // Sixteen million calls in one cell: it counts no more rather than overflow.
                 (seen & CALLS < CALLS).then(|| seen + 1)
@@ -91,17 +99,20 @@ impl Overdue {
             } else {
                 Some(name | 1)
             }
-        })?;
+        });
+        let Some((seen, _)) = counted else {
+            return CellName::NONE;
+        };
         if seen & !CALLS != name && seen >> TAG_AT == own && seen & CALLS > 0 {
             self.retire(generation, seen, began, now);
         }
-        NonZeroU64::new(name | 1).map(CellName)
+        CellName(name | 1)
     }
 
     /// Takes a call that has ended out, if its generation is the present one.
     #[inline]
     pub(crate) fn end(&self, generation: u64, name: CellName) {
-        let name = name.0.get() & !CALLS;
+        let name = name.0 & !CALLS;
         let here = update(&self.cells[place(name)].word, |seen| {
             (seen & !CALLS == name && seen & CALLS > 0).then(|| seen - 1)
         });
@@ -253,7 +264,7 @@ mod tests {
             let mut now = 0;
             for (what, by, which) in steps {
                 match what {
-                    0..=4 => under_way.push((now, overdue.begin(3, now, limit).expect("present"))),
+                    0..=4 => under_way.push((now, overdue.begin(3, now, limit))),
                     5..=6 if !under_way.is_empty() => {
                         let (_, name) = under_way.remove(which.index(under_way.len()));
                         overdue.end(3, name);
@@ -294,9 +305,13 @@ mod tests {
     #[test]
     fn a_new_generation_starts_with_nobody_and_the_old_ones_disturb_it_not() {
         let overdue = Overdue::new();
-        let old = overdue.begin(1, 5, 100).expect("present");
-        let new = overdue.begin(2, 5, 100).expect("present");
-        assert_eq!(overdue.begin(1, 5, 100), None, "too late to be counted");
+        let old = overdue.begin(1, 5, 100);
+        let new = overdue.begin(2, 5, 100);
+        assert_eq!(
+            overdue.begin(1, 5, 100),
+            CellName::NONE,
+            "too late to be counted"
+        );
         assert_eq!(overdue.count(2, 200, 100), 1);
         overdue.end(1, old);
         assert_eq!(overdue.count(2, 200, 100), 1);
@@ -324,10 +339,10 @@ mod models {
         explore(|| {
             let overdue = Arc::new(Overdue::new());
             let lap = CELLS as u64;
-            let old = [0, 0].map(|_| overdue.begin(1, 0, 4).expect("present"));
+            let old = [0, 0].map(|_| overdue.begin(1, 0, 4));
             let other = Arc::clone(&overdue);
             let thread = thread::spawn(move || other.end(1, old[0]));
-            let new = overdue.begin(1, lap, 4).expect("present");
+            let new = overdue.begin(1, lap, 4);
             thread.join().expect("no panic");
             assert_eq!(overdue.count(1, lap, 4), 1, "the other old one");
             overdue.end(1, old[1]);
@@ -342,7 +357,7 @@ mod models {
     fn the_new_ones_are_told_once() {
         explore(|| {
             let overdue = Arc::new(Overdue::new());
-            overdue.begin(1, 0, 8).expect("present");
+            overdue.begin(1, 0, 8);
             assert_eq!(overdue.look(1, 0, 8), None);
             let other = Arc::clone(&overdue);
             let thread = thread::spawn(move || {

@@ -5,91 +5,143 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::rules::NO_LIMIT;
-use super::word::{Dated, Phase, Slots, Streak, Word, nanos};
-use super::{Also, Change, Engine, Ticket};
+use super::word::{Dated, Phase, Slots, Streak, Word};
+use super::{Also, CellName, Change, Engine, Ticket};
 use crate::config::{Abandoned, Evidence};
+use crate::error::Left;
 use crate::event::Cause;
 use crate::outcome::Outcome;
-use crate::sync::{Ordering, lock, update};
-use crate::window::{Mark, Sliding, Totals};
+use crate::sync::{Ordering, update};
+use crate::window::{Lane, Mark, Sliding, TimeWindow, Totals, add_own};
 
-/// How an admitted call ended.
+/// How an admitted call ended: with a result, and perhaps the dependency's wish to be left alone, or
+/// without one.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Ending {
-    /// With a result, and perhaps the dependency's wish to be left alone.
-    Result(Outcome, Option<Duration>),
-    /// Without one.
-    Abandoned,
+pub(crate) struct Ending {
+    outcome: Option<Outcome>,
+    wish: Left,
+}
+
+impl Ending {
+    pub(crate) const ABANDONED: Ending = Ending {
+        outcome: None,
+        wish: Left::UNKNOWN,
+    };
+
+    #[inline]
+    pub(crate) fn result(outcome: Outcome, retry_after: Option<Duration>) -> Self {
+        Self {
+            outcome: Some(outcome),
+            wish: retry_after.into(),
+        }
+    }
 }
 
 impl Engine {
     /// Takes the result of an admitted call.
+    #[inline]
+    pub(crate) fn settle(&self, ticket: Ticket, ending: Ending) {
+        let simple = ticket.word.is_plain() && !ticket.cell.is_some();
+        let lane = if simple { self.lanes().own() } else { None };
+        self.settle_here(lane, ticket, ending);
+    }
+
+    /// Takes the result of a call that was admitted on this thread; `lane` is as
+    /// [`Engine::admit_here`] gave it.
     #[expect(
         clippy::inline_always,
         reason = "a function's prologue is a tenth of the cost of a whole call"
     )]
     #[inline(always)]
-    pub(crate) fn settle(&self, ticket: Ticket, ending: Ending) {
-        let success = matches!(ending, Ending::Result(Outcome::Success, _));
-        if !(success && self.succeed_quickly(ticket)) {
-            self.settle_slowly(ticket, ending);
+    pub(crate) fn settle_here(&self, lane: Option<&Lane>, ticket: Ticket, ending: Ending) {
+        // What is not inlined takes the parts of a ticket: as a whole it would go through memory,
+        // for every call.
+        let Ticket { word, began, cell } = ticket;
+        if ending.outcome != Some(Outcome::Success) {
+            self.settle_slowly(word, began, cell, ending.outcome, ending.wish);
+        } else if !lane.is_some_and(|own| self.succeed_quickly(own, word, began)) {
+            self.succeed_otherwise(word, began, cell);
         }
     }
 
-    /// A success in the closed period it was admitted in, not slow, nothing else due: no lock, no
-    /// allocation, and no clock unless window or speed need one. False when it is not so simple;
-    /// then nothing has been done.
+    /// What nearly all calls are: a success, not slow, in the period it was admitted in, with
+    /// nothing else due, by a thread with a lane of its own. No lock and no locked instruction, no
+    /// allocation, and no clock unless window or speed need one. False when it is not so simple; then
+    /// nothing has been done.
     #[expect(
         clippy::inline_always,
         reason = "a function's prologue is a tenth of the cost of a whole call"
     )]
     #[inline(always)]
-    fn succeed_quickly(&self, ticket: Ticket) -> bool {
+    fn succeed_quickly(&self, own: &Lane, word: Word, began: u64) -> bool {
+        if self.word() != word {
+            return false;
+        }
+        if began != NO_LIMIT
+            && self.now().saturating_sub(began) >= self.slow_after.load(Ordering::Relaxed)
+        {
+            return false;
+        }
+        let generation = word.generation();
+        let counted = match self.windows.first() {
+            Sliding::Count(window) => {
+                if !window.is_all_well(generation) && !window.succeed_by_ticket(generation) {
+                    self.late.fetch_add(1, Ordering::Relaxed);
+                }
+                true
+            }
+            Sliding::Time(window) => {
+                self.is_before(window.edge()) && TimeWindow::succeed_quickly(own, generation)
+            }
+        };
+        if counted {
+            add_own(&own.successes);
+            self.end_streak_if_any(generation);
+        }
+        counted
+    }
+
+    #[inline(never)]
+    fn succeed_otherwise(&self, word: Word, began: u64, cell: CellName) {
+        if !self.succeed(Ticket { word, began, cell }) {
+            let success = Some(Outcome::Success);
+            self.settle_slowly(word, began, cell, success, Left::UNKNOWN);
+        }
+    }
+
+    /// A success in the closed period it was admitted in, not slow, nothing else due. False when it
+    /// is not so simple; then nothing has been done.
+    #[inline]
+    fn succeed(&self, ticket: Ticket) -> bool {
         let word = self.word();
         if word != ticket.word || !word.is_closed() {
             return false;
         }
-        if ticket.cell.is_some() {
-            return self.succeed_counted(ticket);
-        }
-        let mut now = 0;
-        if ticket.began != NO_LIMIT {
-            now = self.now();
-            if now.saturating_sub(ticket.began) >= self.slow_after.load(Ordering::Relaxed) {
-                return false;
-            }
-        }
+        let window = self.window(word);
         let generation = word.generation();
-        let in_time = match self.window(word) {
-            Sliding::Count(window) => window.succeed(generation),
-            Sliding::Time(window) => {
-                if ticket.began == NO_LIMIT {
-                    now = self.now();
-                }
-                window.succeed(window.lane(), generation, now)
-            }
-        };
-        self.succeeded(generation, in_time);
-        true
-    }
-
-    /// [`Engine::succeed_quickly`] for a call that is counted among those under way.
-    #[inline(never)]
-    fn succeed_counted(&self, ticket: Ticket) -> bool {
-        let generation = ticket.word.generation();
-        let now = self.now();
-        let limit = self.slow_after.load(Ordering::Relaxed);
-        if now.saturating_sub(ticket.began) >= limit {
+        let mut now = 0;
+        if ticket.began != NO_LIMIT || matches!(window, Sliding::Time(_)) {
+            now = self.now();
+        }
+        if ticket.began != NO_LIMIT
+            && now.saturating_sub(ticket.began) >= self.slow_after.load(Ordering::Relaxed)
+        {
             return false;
         }
-        if let (Some(cell), Some(overdue)) = (ticket.cell, self.overdue.get()) {
+        if ticket.cell.is_some()
+            && let Some(overdue) = self.overdue.get()
+        {
             if overdue.is_due(now) {
                 return false;
             }
-            overdue.end(generation, cell);
+            overdue.end(generation, ticket.cell);
         }
-        let in_time = self.window(ticket.word).succeed(generation, now);
-        self.succeeded(generation, in_time);
+        let here = self.lanes().here();
+        here.add(&here.lane.successes);
+        if !window.succeed(here, self.lanes(), generation, now) {
+            self.late.fetch_add(1, Ordering::Relaxed);
+        }
+        self.end_streak_if_any(generation);
         true
     }
 
@@ -98,10 +150,7 @@ impl Engine {
         reason = "a function's prologue is a tenth of the cost of a whole call"
     )]
     #[inline(always)]
-    fn succeeded(&self, generation: u64, in_time: bool) {
-        if !in_time {
-            self.late.fetch_add(1, Ordering::Relaxed);
-        }
+    fn end_streak_if_any(&self, generation: u64) {
         if !Streak::from_bits(self.streak.load(Ordering::Relaxed)).is_zero() {
             self.end_streak(generation);
         }
@@ -109,28 +158,37 @@ impl Engine {
 
     #[cold]
     #[inline(never)]
-    fn settle_slowly(&self, ticket: Ticket, ending: Ending) {
-        if ticket.word.phase() == Phase::SwitchedOff {
+    fn settle_slowly(
+        &self,
+        of: Word,
+        began: u64,
+        cell: CellName,
+        outcome: Option<Outcome>,
+        wish: Left,
+    ) {
+        if of.phase() == Phase::SwitchedOff {
             return;
         }
         // Before the circuit is brought up to date: this call is no longer under way.
-        if let (Some(cell), Some(overdue)) = (ticket.cell, self.overdue.get()) {
-            overdue.end(ticket.word.generation(), cell);
+        if cell.is_some()
+            && let Some(overdue) = self.overdue.get()
+        {
+            overdue.end(of.generation(), cell);
         }
         let (word, now) = self.look();
         self.latest.fetch_max(now, Ordering::AcqRel);
         let limit = self.slow_after.load(Ordering::Relaxed);
-        let long = ticket.began != NO_LIMIT && now.saturating_sub(ticket.began) >= limit;
-        let (outcome, hint, slow) = match ending {
-            Ending::Result(outcome, hint) => (outcome, hint, long && outcome != Outcome::Neutral),
-            Ending::Abandoned => match self.settings.load().config.abandoned {
-                Abandoned::Neutral => (Outcome::Neutral, None, false),
-                Abandoned::Failure => (Outcome::Failure, None, long),
-                Abandoned::Slow => (Outcome::Neutral, None, long),
+        let long = began != NO_LIMIT && now.saturating_sub(began) >= limit;
+        let (outcome, slow) = match outcome {
+            Some(outcome) => (outcome, long && outcome != Outcome::Neutral),
+            None => match self.settings.load().abandoned {
+                Abandoned::Neutral => (Outcome::Neutral, false),
+                Abandoned::Failure => (Outcome::Failure, long),
+                Abandoned::Slow => (Outcome::Neutral, long),
             },
         };
-        self.count(word, outcome, slow);
-        if !word.same_period(ticket.word) {
+        self.count(outcome, slow);
+        if !word.same_period(of) {
             self.late.fetch_add(1, Ordering::Relaxed);
             return;
         }
@@ -141,8 +199,8 @@ impl Engine {
             }
             return;
         }
-        if let (true, Some(hint)) = (failed, hint) {
-            self.heed(word.generation(), now.saturating_add(nanos(hint)));
+        if failed && wish != Left::UNKNOWN {
+            self.heed(word.generation(), now.saturating_add(wish.bits()));
         }
         let mark = Mark { failed, slow };
         if word.phase() == Phase::HalfOpen {
@@ -153,12 +211,15 @@ impl Engine {
     }
 
     /// Counts an ended call, over the breaker's life.
-    fn count(&self, word: Word, outcome: Outcome, slow: bool) {
+    fn count(&self, outcome: Outcome, slow: bool) {
         if slow {
             self.slow.fetch_add(1, Ordering::Relaxed);
         }
         match outcome {
-            Outcome::Success => self.window(word).succeeded(),
+            Outcome::Success => {
+                let here = self.lanes().here();
+                here.add(&here.lane.successes);
+            }
             Outcome::Failure => {
                 self.failures.fetch_add(1, Ordering::Release);
             }
@@ -170,7 +231,10 @@ impl Engine {
 
     fn judge(&self, word: Word, mark: Mark, now: u64) {
         let generation = word.generation();
-        let Some(totals) = self.window(word).record(generation, mark, now) else {
+        let Some(totals) = self
+            .window(word)
+            .record(self.lanes(), generation, mark, now)
+        else {
             // The circuit has moved on since we looked.
             self.late.fetch_add(1, Ordering::Relaxed);
             return;
@@ -193,7 +257,7 @@ impl Engine {
             self.trip(word, cause, totals, now);
         } else if mark.slow && self.judge_speed(word, self.overdue_now(generation, now), now) {
             // It has opened for its slowness.
-        } else if let Some(rule) = &settings.config.custom_rule {
+        } else if let Some(rule) = &settings.custom_rule {
             let evidence = Evidence {
                 totals,
                 consecutive_failures: consecutive,
@@ -203,14 +267,14 @@ impl Engine {
                     self.trip(word, Cause::CustomRule, totals, now);
                 }
                 Ok(false) => {}
-                Err(_) => lock(&self.journal).observer_panics += 1,
+                Err(_) => self.write(|journal| journal.observer_panics += 1),
             }
         }
     }
 
     fn overdue_now(&self, generation: u64, now: u64) -> u64 {
         let limit = self.slow_after.load(Ordering::Relaxed);
-        let judged = self.settings.load().config.judge_calls_under_way;
+        let judged = self.judges_under_way.load(Ordering::Relaxed);
         let overdue = self.overdue.get().filter(|_| judged);
         overdue.map_or(0, |overdue| overdue.count(generation, now, limit))
     }
@@ -218,7 +282,9 @@ impl Engine {
     /// Judges the share of slow calls, those still under way included; true when that changed the
     /// circuit.
     pub(super) fn judge_speed(&self, word: Word, overdue: u64, now: u64) -> bool {
-        let mut totals = self.window(word).totals(word.generation(), now);
+        let mut totals = self
+            .window(word)
+            .totals(self.lanes(), word.generation(), now);
         totals.calls += overdue;
         totals.slow += overdue;
         self.settings.load().too_many_slow(totals)
@@ -266,7 +332,7 @@ impl Engine {
             self.open(word, Cause::ProbeFailed, probes, now);
         } else if mark.slow {
             self.open(word, Cause::ProbeSlow, probes, now);
-        } else if slots.succeeded() >= self.settings.load().probes() {
+        } else if slots.succeeded() >= self.probes.load(Ordering::Acquire) {
             self.close(word, probes, now);
         }
     }

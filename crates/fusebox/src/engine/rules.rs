@@ -8,45 +8,21 @@ use crate::config::{BreakerConfig, TripRule, basis_points};
 use crate::event::Cause;
 use crate::window::Totals;
 
-/// The settings in force, with what the rules need of them made ready.
-#[derive(Debug)]
-pub(crate) struct Settings {
-    pub(crate) config: BreakerConfig,
-    /// Rates in basis points, so that comparisons are exact.
-    failure_points: u64,
-    slow_points: u64,
-    lease: u64,
-}
-
-impl Settings {
-    pub(crate) fn new(config: BreakerConfig) -> Self {
-        Self {
-            failure_points: basis_points(config.failure_rate),
-            slow_points: config.slow_call.map_or(0, |slow| basis_points(slow.rate)),
-            lease: nanos(config.half_open_lease),
-            config,
-        }
-    }
-
-    /// How long the probes may hold all slots, in nanoseconds.
-    pub(crate) fn lease(&self) -> u64 {
-        self.lease
-    }
-
-    /// Probes that must succeed, and the most that are under way at once.
-    pub(crate) fn probes(&self) -> u32 {
-        self.config.success_threshold
+impl BreakerConfig {
+    /// The limit of slow calls in nanoseconds.
+    pub(crate) fn slow_after(&self) -> u64 {
+        let limit = |slow: crate::config::SlowCall| nanos(slow.longer_than).min(NO_LIMIT - 1);
+        self.slow_call.map_or(NO_LIMIT, limit)
     }
 
     /// The first of the rules about failures that is met, if any.
     pub(crate) fn too_many_failures(&self, totals: Totals, consecutive: u32) -> Option<Cause> {
-        let config = &self.config;
-        let least = config.failure_threshold;
-        let rate = config.trip_rule == TripRule::Rate
+        let least = self.failure_threshold;
+        let rate = self.trip_rule == TripRule::Rate
             && totals.failures >= u64::from(least)
-            && reaches(totals.failures, totals.calls, self.failure_points);
-        let in_a_row = match config.trip_rule {
-            TripRule::Rate => config.consecutive_failures,
+            && reaches(totals.failures, totals.calls, self.failure_rate);
+        let in_a_row = match self.trip_rule {
+            TripRule::Rate => self.consecutive_failures,
             TripRule::Consecutive => Some(least),
         };
         if rate {
@@ -59,9 +35,8 @@ impl Settings {
     }
 
     pub(crate) fn too_many_slow(&self, totals: Totals) -> bool {
-        self.config.slow_call.is_some_and(|slow| {
-            totals.slow >= u64::from(slow.minimum)
-                && reaches(totals.slow, totals.calls, self.slow_points)
+        self.slow_call.is_some_and(|slow| {
+            totals.slow >= u64::from(slow.minimum) && reaches(totals.slow, totals.calls, slow.rate)
         })
     }
 
@@ -69,34 +44,28 @@ impl Settings {
     /// dependency wins over the growing break: at least as long as asked (jitter only adds), at
     /// least `first_break`, at most `retry_after_cap`.
     pub(crate) fn break_length(&self, taken: u32, hint: Option<Duration>, random: f64) -> Duration {
-        let config = &self.config;
         match hint {
             Some(wish) => {
                 let extra = wish
-                    .min(config.retry_after_cap)
-                    .mul_f64(unit(config.break_jitter) * random);
+                    .min(self.retry_after_cap)
+                    .mul_f64(unit(self.break_jitter) * random);
                 wish.saturating_add(extra)
-                    .max(config.first_break)
-                    .min(config.retry_after_cap)
+                    .max(self.first_break)
+                    .min(self.retry_after_cap)
             }
             None => Backoff {
-                min: config.first_break,
-                max: config.recovery_timeout,
+                min: self.first_break,
+                max: self.recovery_timeout,
                 factor: 2.0,
-                jitter: config.break_jitter,
+                jitter: self.break_jitter,
             }
             .delay(taken, random),
         }
     }
 }
 
-/// The limit of slow calls in nanoseconds, for the hot path; no call takes as long as none allows.
+/// The limit of slow calls, in nanoseconds, where no speed is judged; no limit is as long.
 pub(crate) const NO_LIMIT: u64 = u64::MAX;
-
-pub(crate) fn slow_after(config: &BreakerConfig) -> u64 {
-    let limit = |slow: crate::config::SlowCall| nanos(slow.longer_than).min(NO_LIMIT - 1);
-    config.slow_call.map_or(NO_LIMIT, limit)
-}
 
 /// A number from 0 up to 1, the same for the same breaker and generation, so that no state is kept
 /// and threads that compute it twice agree (`SplitMix64`: spreads replicas, keeps no secrets).
@@ -115,9 +84,9 @@ pub(crate) fn random(seed: u64, generation: u64) -> f64 {
     (z >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// Is `part` at least `points` ten-thousandths of `whole`?
-fn reaches(part: u64, whole: u64, points: u64) -> bool {
-    u128::from(part) * 10_000 >= u128::from(whole) * u128::from(points)
+/// Is `part` at least the share `rate` of `whole`? In basis points, so that it is exact.
+fn reaches(part: u64, whole: u64, rate: f64) -> bool {
+    u128::from(part) * 10_000 >= u128::from(whole) * u128::from(basis_points(rate))
 }
 
 #[cfg(test)]
@@ -127,9 +96,9 @@ mod tests {
     #[test]
     fn rates_are_compared_exactly() {
         // 0.1 * 30 is more than 3 in floating point; three of thirty are a tenth all the same.
-        assert!(reaches(3, 30, basis_points(0.1)));
-        assert!(!reaches(2, 30, basis_points(0.1)));
-        assert!(reaches(u64::MAX, u64::MAX, basis_points(1.0)));
+        assert!(reaches(3, 30, 0.1));
+        assert!(!reaches(2, 30, 0.1));
+        assert!(reaches(u64::MAX, u64::MAX, 1.0));
     }
 
     #[test]
@@ -147,7 +116,7 @@ mod tests {
 
     #[test]
     fn breaks_grow_to_the_cap() {
-        let settings = Settings::new(BreakerConfig::new().with_break_jitter(0.0));
+        let settings = BreakerConfig::new().with_break_jitter(0.0);
         let length = |taken| settings.break_length(taken, None, 0.3).as_secs();
         let lengths: Vec<u64> = (0..8).map(length).collect();
         assert_eq!(lengths, [1, 2, 4, 8, 16, 32, 60, 60]);
@@ -155,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_wish_is_heeded_between_first_break_and_cap() {
-        let settings = Settings::new(BreakerConfig::new());
+        let settings = BreakerConfig::new();
         for generation in 0..100 {
             let wish = Some(Duration::from_secs(90));
             let length = settings.break_length(0, wish, random(1, generation));
@@ -168,12 +137,12 @@ mod tests {
 
     #[test]
     fn no_limit_is_longer_than_any_limit() {
-        assert_eq!(slow_after(&BreakerConfig::new()), NO_LIMIT);
+        assert_eq!(BreakerConfig::new().slow_after(), NO_LIMIT);
         let slow = crate::SlowCall {
             longer_than: Duration::MAX,
             rate: 1.0,
             minimum: 1,
         };
-        assert!(slow_after(&BreakerConfig::new().with_slow_call(slow)) < NO_LIMIT);
+        assert!(BreakerConfig::new().with_slow_call(slow).slow_after() < NO_LIMIT);
     }
 }

@@ -57,6 +57,10 @@ const WINDOW_AT: u32 = PHASE_BITS;
 const LEVEL_AT: u32 = WINDOW_AT + WINDOW_BITS;
 const GENERATION_AT: u32 = LEVEL_AT + LEVEL_BITS;
 
+/// A phase that no circuit is in.
+const REFUSAL: u64 = (1 << PHASE_BITS) - 1;
+const _: () = assert!(Phase::ALL.len() as u64 <= REFUSAL);
+
 /// Windows of different shape a breaker can have had.
 pub(crate) const WINDOWS: usize = 1 << WINDOW_BITS;
 /// Breaks that are told apart for their length; more count as this many.
@@ -77,9 +81,25 @@ impl Word {
         self.0
     }
 
+    /// No word of a circuit, but the mark of a refusal: by one that is half-open, or open.
+    pub(crate) const fn refusal(half_open: bool) -> Self {
+        Self(REFUSAL | (half_open as u64) << PHASE_BITS)
+    }
+
+    #[inline]
+    pub(crate) const fn is_refusal(self) -> bool {
+        self.0 & ((1 << PHASE_BITS) - 1) == REFUSAL
+    }
+
     #[inline]
     pub(crate) fn is_closed(self) -> bool {
         self.0 & ((1 << PHASE_BITS) - 1) == Phase::Closed as u64
+    }
+
+    /// Closed, in the first window the breaker has had: what nearly all calls meet.
+    #[inline]
+    pub(crate) fn is_plain(self) -> bool {
+        self.0 & ((1 << LEVEL_AT) - 1) == Phase::Closed as u64
     }
 
     pub(crate) fn phase(self) -> Phase {
@@ -335,10 +355,17 @@ mod tests {
                         assert_eq!(word.level(), level);
                         assert_eq!(word.generation(), generation);
                         assert_eq!(word.is_closed(), phase == Phase::Closed);
+                        assert_eq!(word.is_plain(), word.is_closed() && window == 0);
+                        assert!(!word.is_refusal());
                         assert_eq!(Word::from_bits(word.bits()), word);
                     }
                 }
             }
+        }
+        for half_open in [false, true] {
+            let refusal = Word::refusal(half_open);
+            assert!(refusal.is_refusal() && !refusal.is_plain());
+            assert_ne!(refusal, Word::refusal(!half_open));
         }
         let high = Word::new(Phase::Open, 0, LEVELS + 9, 7);
         assert_eq!((high.level(), high.generation()), (LEVELS, 7));

@@ -1,10 +1,9 @@
 //! Building a registry.
 
 use std::fmt;
-use std::sync::Arc;
 
 use super::Registry;
-use crate::clock::{Clock, MonotonicClock};
+use crate::clock::{MonotonicClock, TimeSource};
 use crate::config::BreakerConfig;
 use crate::settings::{CircuitSettings, SettingsError};
 
@@ -17,7 +16,7 @@ const CAPACITY: usize = 1_000;
 pub struct RegistryBuilder {
     pub(super) service: String,
     pub(super) enabled: bool,
-    pub(super) clock: Option<Arc<dyn Clock>>,
+    pub(super) clock: Option<TimeSource>,
     pub(super) capacity: usize,
     pub(super) template: BreakerConfig,
     pub(super) settings: CircuitSettings,
@@ -35,9 +34,10 @@ impl RegistryBuilder {
         }
     }
 
-    /// Sets the clock of all breakers; default a [`MonotonicClock`].
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = Some(clock);
+    /// Sets the clock of all breakers: one of those [`TimeSource`] knows, or any
+    /// [`Clock`](crate::Clock) in an `Arc`; default a [`MonotonicClock`].
+    pub fn clock(mut self, clock: impl Into<TimeSource>) -> Self {
+        self.clock = Some(clock.into());
         self
     }
 
@@ -76,7 +76,7 @@ impl RegistryBuilder {
         let clock = self
             .clock
             .clone()
-            .unwrap_or_else(|| Arc::new(MonotonicClock::new()));
+            .unwrap_or_else(|| MonotonicClock::new().into());
         Ok(Registry::from_checked(self, clock))
     }
 }

@@ -21,7 +21,7 @@ pub use error::RegistryError;
 pub use pattern::{Pattern, PatternError};
 
 use crate::breaker::CircuitBreaker;
-use crate::clock::Clock;
+use crate::clock::TimeSource;
 use crate::config::{BreakerConfig, ConfigError};
 use crate::event::Event;
 use crate::settings::{CircuitSettings, Problem, SettingsError};
@@ -61,10 +61,12 @@ pub struct Registry {
 struct Inner {
     service: Arc<str>,
     enabled: bool,
-    clock: Arc<dyn Clock>,
+    clock: TimeSource,
     capacity: usize,
     template: BreakerConfig,
     entries: RwLock<Entries>,
+    /// The settings of the latest circuit made.
+    last_config: Mutex<Arc<BreakerConfig>>,
     /// Held by whoever puts settings in force, so that two do not mix theirs.
     applying: Mutex<()>,
     /// When a full registry may next be searched for something to remove, in clock milliseconds.
@@ -93,7 +95,7 @@ impl Registry {
     }
 
     /// An empty registry for `service`, on `clock`.
-    pub fn with_clock(service: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
+    pub fn with_clock(service: impl Into<String>, clock: impl Into<TimeSource>) -> Self {
         Self::plain(RegistryBuilder::new(service.into()).clock(clock))
     }
 
@@ -114,7 +116,7 @@ impl Registry {
             .expect("the default template and no settings make sense")
     }
 
-    fn from_checked(parts: RegistryBuilder, clock: Arc<dyn Clock>) -> Self {
+    fn from_checked(parts: RegistryBuilder, clock: TimeSource) -> Self {
         Self {
             inner: Arc::new(Inner {
                 service: parts.service.into(),
@@ -127,6 +129,7 @@ impl Registry {
                     settings: Arc::new(parts.settings),
                     observers: Vec::new(),
                 }),
+                last_config: Mutex::default(),
                 applying: Mutex::new(()),
                 next_round: AtomicU64::new(0),
                 evicted: AtomicU64::new(0),
@@ -458,8 +461,8 @@ impl Registry {
             .and_then(|config| {
                 CircuitBreaker::builder(name)
                     .service(&*self.inner.service)
-                    .config(config)
-                    .clock(Arc::clone(&self.inner.clock))
+                    .config(self.share(config))
+                    .clock(self.inner.clock.clone())
                     .enabled(self.inner.enabled)
                     .build()
             })
@@ -468,6 +471,19 @@ impl Registry {
             breaker.observe(Arc::clone(observer));
         }
         Ok(breaker)
+    }
+
+    /// The circuits made one after the other are mostly set alike: they share the memory of that.
+    fn share(&self, config: BreakerConfig) -> Arc<BreakerConfig> {
+        let mut last = self
+            .inner
+            .last_config
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if **last != config {
+            *last = Arc::new(config);
+        }
+        Arc::clone(&last)
     }
 
     /// What `new` changes, with the settings to be; all of it checked.
@@ -528,7 +544,7 @@ impl Registry {
     }
 
     fn millis(&self) -> u64 {
-        millis(self.inner.clock.now())
+        millis(Duration::from_nanos(self.inner.clock.nanos()))
     }
 
     // Every change under the lock is whole before anything that can panic, so a poisoned lock still

@@ -1,8 +1,7 @@
 //! The exact last N calls, without a lock: a ring of marks, and their sum.
 //!
 //! A ticket from `head` names the slot a call overwrites. When the slot already holds the same mark
-//! nothing changes: a healthy circuit writes no more than its ticket. Otherwise the slot is
-//! exchanged, and the *difference* between the new mark and the old one is added to the sum. The
+//! nothing changes. Otherwise the slot is exchanged, and the *difference* between the new mark and the old one is added to the sum. The
 //! differences telescope: whatever the order in which threads get through, at rest the sum is that
 //! of the ring (`at_rest_the_sum_is_that_of_the_ring`, and loom's model of the same).
 //!
@@ -12,6 +11,10 @@
 //! slow      tag:30 | slow calls:34               plus BIAS
 //! ```
 //!
+//! While the window is full of quick successes, another one takes out such a success and brings one
+//! in: it changes nothing, wherever the ring stands, and so takes no ticket. A healthy circuit only
+//! reads its sums.
+//!
 //! Between a thread's two steps another's difference may arrive first, so a field can fall below
 //! what is true for a moment. `BIAS` keeps it above zero, so that nothing is borrowed from its
 //! neighbour, while fewer than `BIAS` threads are in between at once.
@@ -20,7 +23,6 @@
 //! [`REFRESH`] generations whoever began that generation dates old slots up
 //! ([`CountWindow::refresh`]).
 
-use super::lanes::Lane;
 use super::{Mark, Totals};
 use crate::engine::word::{newer, tag};
 use crate::sync::{AtomicU16, AtomicU64, Ordering, update};
@@ -36,9 +38,6 @@ const FAILURES: u64 = 1;
 const BIAS: u64 = 1024;
 const SUM_AT: u32 = 2 * FIELD;
 
-/// Threads with a lane of their own.
-const OWNED: usize = 3;
-
 /// The longest window: a full field plus twice the bias fits.
 pub(crate) const MOST_CALLS: u32 = 100_000;
 const _: () = assert!(MOST_CALLS as u64 + 2 * BIAS < 1 << FIELD);
@@ -52,19 +51,11 @@ pub(crate) struct CountWindow {
     head: AtomicU64,
     counts: AtomicU64,
     slow: AtomicU64,
+    /// The fields of `counts` when all is well.
+    full: u64,
     ring: Box<[AtomicU16]>,
-    /// 2^64 / N rounded up, and below which ticket multiplying by it divides exactly.
-    reciprocal: u64,
+    /// 2^64 / N rounded down. Multiplying by the next number divides a ticket below it exactly.
     exact_below: u64,
-    /// The shared lane, then those of threads. Few and unpadded: `head` is contended anyway.
-    pub(super) lanes: [CountLane; 1 + OWNED],
-}
-
-#[derive(Debug)]
-pub(crate) struct CountLane {
-    pub(super) admitted: AtomicU64,
-    pub(super) refused: AtomicU64,
-    pub(super) successes: AtomicU64,
 }
 
 impl CountWindow {
@@ -77,16 +68,15 @@ impl CountWindow {
             head: AtomicU64::new(0),
             counts: AtomicU64::new(fresh_counts(0)),
             slow: AtomicU64::new(fresh_slow(0)),
+            full: (BIAS + n) * CALLS + BIAS * FAILURES,
             ring: (0..calls).map(|_| AtomicU16::new(absent)).collect(),
-            reciprocal: (u64::MAX / n).wrapping_add(1),
-            // For N = 1 the reciprocal does not fit.
+            // For N = 1 the next number does not fit.
             exact_below: if n == 1 { 0 } else { u64::MAX / n },
-            lanes: std::array::from_fn(|_| CountLane {
-                admitted: AtomicU64::new(0),
-                refused: AtomicU64::new(0),
-                successes: AtomicU64::new(0),
-            }),
         }
+    }
+
+    pub(crate) fn has_shape(&self, calls: u32) -> bool {
+        self.ring.len() as u64 == u64::from(calls)
     }
 
     /// Takes one call of `generation` in, and answers the totals; `None` when a later generation
@@ -102,30 +92,33 @@ impl CountWindow {
         self.exchange(place, generation, new, old)
     }
 
-    /// [`CountWindow::record`] of a quick success, which needs no totals: it worsens nothing.
-    /// Counts it over the breaker's life as well. False when a later generation has begun.
-    #[expect(
-        clippy::inline_always,
-        reason = "a function's prologue is a tenth of the cost of a whole call"
-    )]
-    #[inline(always)]
+    /// [`CountWindow::record`] of a quick success, which needs no totals: it worsens nothing. False
+    /// when a later generation has begun.
+    #[inline]
     pub(crate) fn succeed(&self, generation: u64) -> bool {
+        self.is_all_well(generation) || self.succeed_by_ticket(generation)
+    }
+
+    /// [`CountWindow::succeed`] while something is not well.
+    #[inline(never)]
+    pub(crate) fn succeed_by_ticket(&self, generation: u64) -> bool {
         let new = slot(generation, Mark::default());
         let place = self.next_place();
-        // After the ticket: what is written just before a locked instruction holds it up.
-        let lane = Self::lane();
-        lane.add(&self.lanes[lane.index()].successes);
         let old = self.ring[place].load(Ordering::Relaxed);
         old == new || self.exchange(place, generation, new, old).is_some()
     }
 
+    /// Is the window full, of nothing but quick successes of `generation`? Then one more changes
+    /// nothing. Whoever comes while another enters a failure came before it.
     #[expect(
         clippy::inline_always,
         reason = "a function's prologue is a tenth of the cost of a whole call"
     )]
     #[inline(always)]
-    pub(crate) fn lane() -> Lane {
-        Lane::among(OWNED)
+    pub(crate) fn is_all_well(&self, generation: u64) -> bool {
+        let of = tag::<SUM_TAG>(generation) << SUM_AT;
+        self.counts.load(Ordering::Relaxed) == of | self.full
+            && self.slow.load(Ordering::Relaxed) == of | BIAS
     }
 
     #[cold]
@@ -152,7 +145,9 @@ impl CountWindow {
         let slowness = |slot: u16| u64::from(slot & SLOW != 0);
         let counts = counted(new).wrapping_sub(replaced.map_or(0, counted));
         let slow = slowness(new).wrapping_sub(replaced.map_or(0, slowness));
-        if slow != 0 {
+        // A sum that is still an older generation's is dated up, or it would never say that all is
+        // well.
+        if slow != 0 || self.slow.load(Ordering::Relaxed) >> SUM_AT != tag::<SUM_TAG>(generation) {
             add::<SUM_AT>(&self.slow, generation, fresh_slow, slow)?;
         }
         let counts = if counts == 0 {
@@ -198,7 +193,7 @@ impl CountWindow {
         let ticket = self.head.fetch_add(1, Ordering::Relaxed);
         let n = self.ring.len() as u64;
         let laps = if ticket < self.exact_below {
-            ((u128::from(ticket) * u128::from(self.reciprocal)) >> 64) as u64
+            ((u128::from(ticket) * u128::from(self.exact_below + 1)) >> 64) as u64
         } else {
             ticket / n
         };
@@ -327,8 +322,11 @@ mod tests {
                         oracle.pop_front();
                     }
                 }
-                prop_assert_eq!(window.totals(generation), sum(&oracle));
-                prop_assert_eq!(window.ring_totals(generation), sum(&oracle));
+                let expected = sum(&oracle);
+                prop_assert_eq!(window.totals(generation), expected);
+                prop_assert_eq!(window.ring_totals(generation), expected);
+                let well = expected.calls == u64::from(calls) && expected.failures + expected.slow == 0;
+                prop_assert_eq!(window.is_all_well(generation), well);
             }
         }
 
@@ -517,6 +515,33 @@ mod models {
             sane(window.record(1, OK));
             thread.join().expect("no panic");
             assert_eq!(window.totals(1), window.ring_totals(1));
+        });
+    }
+
+    /// All is well until a failure has been entered, and never for those who come after it.
+    #[test]
+    fn a_failure_is_not_overlooked() {
+        explore(|| {
+            let window = Arc::new(CountWindow::new(2));
+            window.succeed(1);
+            window.succeed(1);
+            assert!(window.is_all_well(1) && !window.is_all_well(2));
+            let entered = Arc::new(AtomicU64::new(0));
+            let (other, told) = (Arc::clone(&window), Arc::clone(&entered));
+            let thread = thread::spawn(move || {
+                other.record(1, BAD);
+                told.store(1, Ordering::Release);
+            });
+            let after = entered.load(Ordering::Acquire) == 1;
+            assert!(!(after && window.is_all_well(1)));
+            window.succeed(1);
+            thread.join().expect("no panic");
+            let totals = window.totals(1);
+            assert_eq!((totals.calls, totals.failures, totals.slow), (2, 1, 1));
+            assert_eq!(totals, window.ring_totals(1));
+            window.succeed(1);
+            window.succeed(1);
+            assert!(window.is_all_well(1), "it has left the window");
         });
     }
 

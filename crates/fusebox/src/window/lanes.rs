@@ -1,79 +1,183 @@
 //! Striped counters: each of the first few threads writes a lane of its own, all others share one.
 //!
 //! A lane that belongs to one thread is written with a plain load and store: no locked instruction,
-//! no cache line that travels. Ownership is a number of the thread, process-wide, taken at its first
+//! no cache line that travels. Ownership is a place of the thread, process-wide, taken at its first
 //! use of any breaker and given back at its end. The shared lane is written with read-modify-write
 //! operations. Sums are exact once writers have come to rest; while they write, a sum lies between
 //! the counts before and after.
+//!
+//! Most breakers are used by one thread, or hardly at all, so only one lane lies in the breaker
+//! itself: that of the first thread that comes. The others are made when a second thread does.
 
-use crate::sync::{AtomicU64, Ordering, update};
+use std::sync::OnceLock;
 
-/// Threads that can have a number at the same time.
+use crate::sync::{AtomicU64, AtomicUsize, Ordering, update};
+
+/// Places there are, the shared one included.
 #[cfg(not(fusebox_loom))]
-const NUMBERS: usize = 64;
+const PLACES: usize = 64;
 
-/// Which lane a thread writes. Only the thread it was made for may use it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The place of the shared lane.
+const SHARED: usize = 0;
+
+/// What is counted of the calls of one thread.
+#[derive(Debug)]
 pub(crate) struct Lane {
-    /// 0 is the shared one.
-    index: usize,
+    /// Over the breaker's life.
+    pub(crate) admitted: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) successes: AtomicU64,
+    /// In the present period, for a window of time (`crate::window::time` says how).
+    pub(super) calls: AtomicU64,
+    pub(super) failures: AtomicU64,
+    pub(super) slow: AtomicU64,
 }
 
 impl Lane {
-    pub(crate) const SHARED: Lane = Lane { index: 0 };
+    pub(crate) fn new() -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            admitted: zero(),
+            refused: zero(),
+            successes: zero(),
+            calls: zero(),
+            failures: zero(),
+            slow: zero(),
+        }
+    }
+}
 
-    /// The lane of the present thread among as many as are owned beside the shared one.
+/// A cache line of its own.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Apart(Lane);
+
+/// Whose lane the one in the breaker is, and the others.
+#[derive(Debug)]
+pub(crate) struct Others {
+    /// The place of the thread that the breaker's own lane belongs to; [`SHARED`] is nobody's yet.
+    home: AtomicUsize,
+    /// By place; there once a second thread has come.
+    lanes: OnceLock<Box<[Apart]>>,
+}
+
+impl Others {
+    pub(crate) fn new() -> Self {
+        let others = Self {
+            home: AtomicUsize::new(SHARED),
+            lanes: OnceLock::new(),
+        };
+        if cfg!(fusebox_loom) {
+            // Loom does not see that the lock orders making them before using them.
+            others.lanes();
+        }
+        others
+    }
+
+    fn lanes(&self) -> &[Apart] {
+        self.lanes
+            .get_or_init(|| (0..=owned_lanes()).map(|_| Apart(Lane::new())).collect())
+    }
+}
+
+/// All lanes of a breaker. The first lies apart from the rest, so that the breaker can choose what
+/// shares a cache line with it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lanes<'a> {
+    pub(crate) first: &'a Lane,
+    pub(crate) others: &'a Others,
+}
+
+impl<'a> Lanes<'a> {
+    /// The present thread's own lane; `None` when it shares one, or it has not been here before.
+    #[expect(
+        clippy::inline_always,
+        reason = "a function's prologue is a tenth of the cost of a whole call"
+    )]
+    #[inline(always)]
+    pub(crate) fn own(self) -> Option<&'a Lane> {
+        let place = own_place();
+        if place == self.others.home.load(Ordering::Relaxed) {
+            return Some(self.first);
+        }
+        let lane = self.others.lanes.get()?.get(place);
+        lane.map(|lane| &lane.0)
+    }
+
+    /// The lane that the present thread writes.
     #[inline]
-    pub(crate) fn among(owned: usize) -> Self {
-        let number = thread_number();
-        // The shared lane comes first, so number 0 owns lane 1.
-        if number < owned {
-            Self { index: number + 1 }
-        } else {
-            Self::seldom(owned, number)
+    pub(crate) fn here(self) -> Here<'a> {
+        match self.own() {
+            Some(lane) => Here {
+                lane,
+                is_shared: false,
+            },
+            None => self.seldom(),
         }
     }
 
     #[cold]
-    fn seldom(owned: usize, number: usize) -> Self {
-        let number = if number == UNKNOWN {
-            take_number()
-        } else {
-            number
+    #[inline(never)]
+    fn seldom(self) -> Here<'a> {
+        let mut place = own_place();
+        if place == UNKNOWN {
+            place = take_place();
+        }
+        let home = &self.others.home;
+        let is_first = place != NONE
+            && home
+                .compare_exchange(SHARED, place, Ordering::Relaxed, Ordering::Relaxed)
+                .map_or_else(|owner| owner == place, |_| true);
+        if is_first {
+            return Here {
+                lane: self.first,
+                is_shared: false,
+            };
+        }
+        let lanes = self.others.lanes();
+        // There always is a shared one.
+        let (lane, is_shared) = match lanes.get(place) {
+            Some(lane) => (lane, false),
+            None => (&lanes[SHARED], true),
         };
-        if number < owned {
-            Self { index: number + 1 }
-        } else {
-            Self::SHARED
+        Here {
+            lane: &lane.0,
+            is_shared,
         }
     }
 
-    /// A lane whose owner the test looks after.
-    #[cfg(all(test, fusebox_loom))]
-    pub(crate) const fn owned(index: usize) -> Self {
-        Self { index }
+    pub(crate) fn iter(self) -> impl Iterator<Item = &'a Lane> {
+        let others = self.others.lanes.get().into_iter().flatten();
+        std::iter::once(self.first).chain(others.map(|lane| &lane.0))
     }
 
-    #[inline]
-    pub(crate) const fn index(self) -> usize {
-        self.index
+    /// The sum of one count of all lanes, wrapping.
+    pub(crate) fn sum(self, count: impl Fn(&Lane) -> u64) -> u64 {
+        self.iter().map(count).fold(0, u64::wrapping_add)
     }
+}
 
-    /// Adds one, wrapping.
+/// The lane that the present thread writes. Only the thread it was made for may use it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Here<'a> {
+    pub(crate) lane: &'a Lane,
+    is_shared: bool,
+}
+
+impl Here<'_> {
+    /// Adds one to a cell of the lane, wrapping.
     #[inline]
     pub(crate) fn add(self, cell: &AtomicU64) {
-        if self == Self::SHARED {
+        if self.is_shared {
             cell.fetch_add(1, Ordering::Relaxed);
         } else {
-            let count = cell.load(Ordering::Relaxed);
-            cell.store(count.wrapping_add(1), Ordering::Relaxed);
+            add_own(cell);
         }
     }
 
     /// Replaces the value by what `step` makes of it; false when that is nothing.
-    #[inline]
     pub(crate) fn change(self, cell: &AtomicU64, mut step: impl FnMut(u64) -> Option<u64>) -> bool {
-        if self == Self::SHARED {
+        if self.is_shared {
             return update(cell, step).is_some();
         }
         let next = step(cell.load(Ordering::Relaxed));
@@ -84,11 +188,22 @@ impl Lane {
     }
 }
 
-/// Lanes of a breaker on this machine: enough that its threads rarely share one.
-pub(crate) fn owned_lanes() -> usize {
+/// Adds one to a cell of the present thread's own lane, wrapping.
+#[expect(
+    clippy::inline_always,
+    reason = "a function's prologue is a tenth of the cost of a whole call"
+)]
+#[inline(always)]
+pub(crate) fn add_own(cell: &AtomicU64) {
+    let count = cell.load(Ordering::Relaxed);
+    cell.store(count.wrapping_add(1), Ordering::Relaxed);
+}
+
+/// Lanes of a breaker on this machine, beside the shared one: enough that its threads rarely share
+/// it.
+fn owned_lanes() -> usize {
     #[cfg(not(fusebox_loom))]
     {
-        use std::sync::OnceLock;
         static LANES: OnceLock<usize> = OnceLock::new();
         *LANES.get_or_init(|| {
             let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -99,71 +214,117 @@ pub(crate) fn owned_lanes() -> usize {
     0
 }
 
-/// The number of a thread that has not asked yet.
+/// Lanes for a test, which says itself who writes which.
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct TestLanes {
+    first: Lane,
+    others: Others,
+}
+
+#[cfg(test)]
+impl TestLanes {
+    /// With a shared one and as many owned ones, beside the first.
+    pub(crate) fn new(owned: usize) -> Self {
+        let others = Others {
+            home: AtomicUsize::new(SHARED),
+            lanes: OnceLock::new(),
+        };
+        let made = others
+            .lanes
+            .set((0..=owned).map(|_| Apart(Lane::new())).collect());
+        made.expect("not made before");
+        Self {
+            first: Lane::new(),
+            others,
+        }
+    }
+
+    pub(crate) fn all(&self) -> Lanes<'_> {
+        Lanes {
+            first: &self.first,
+            others: &self.others,
+        }
+    }
+
+    /// The shared lane is number 0.
+    pub(crate) fn at(&self, place: usize) -> Here<'_> {
+        let lanes = self.others.lanes.get().expect("made in `new`");
+        Here {
+            lane: &lanes[place].0,
+            is_shared: place == SHARED,
+        }
+    }
+}
+
+/// The place of a thread that has not asked yet, and of one that has none.
 const UNKNOWN: usize = usize::MAX;
+const NONE: usize = usize::MAX - 1;
 
 #[cfg(fusebox_loom)]
-fn thread_number() -> usize {
+fn own_place() -> usize {
     UNKNOWN
 }
 
 #[cfg(fusebox_loom)]
-fn take_number() -> usize {
-    UNKNOWN
+fn take_place() -> usize {
+    NONE
 }
 
 #[cfg(not(fusebox_loom))]
-use numbers::{take_number, thread_number};
+use places::{own_place, take_place};
 
-/// Small numbers for threads, lowest first, used again when a thread has ended.
+/// Small places for threads, lowest first, used again when a thread has ended.
 #[cfg(not(fusebox_loom))]
-mod numbers {
+mod places {
     use std::cell::Cell;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use super::{NUMBERS, UNKNOWN};
+    use super::{NONE, PLACES, UNKNOWN};
 
-    const NONE: usize = usize::MAX - 1;
-
-    /// One bit for each number in use.
-    static TAKEN: AtomicU64 = AtomicU64::new(0);
+    /// One bit for each place in use; place 0 is that of the shared lane.
+    static TAKEN: AtomicU64 = AtomicU64::new(1);
 
     thread_local! {
-        static NUMBER: Cell<usize> = const { Cell::new(UNKNOWN) };
+        static PLACE: Cell<usize> = const { Cell::new(UNKNOWN) };
         static RETURN: Return = const { Return };
     }
 
-    /// Gives the thread's number back when the thread ends.
+    /// Gives the thread's place back when the thread ends.
     struct Return;
 
     impl Drop for Return {
         fn drop(&mut self) {
             // What runs on this thread after here shares a lane.
-            let number = NUMBER.replace(NONE);
-            if number < NUMBERS {
+            let place = PLACE.replace(NONE);
+            if place < PLACES {
                 // Release: the next owner sees what this one has written into its lanes.
-                TAKEN.fetch_and(!(1 << number), Ordering::Release);
+                TAKEN.fetch_and(!(1 << place), Ordering::Release);
             }
         }
     }
 
-    #[inline]
-    pub(super) fn thread_number() -> usize {
-        NUMBER.get()
+    #[expect(
+        clippy::inline_always,
+        reason = "a function's prologue is a tenth of the cost of a whole call"
+    )]
+    #[inline(always)]
+    pub(super) fn own_place() -> usize {
+        PLACE.get()
     }
 
     #[cold]
-    pub(super) fn take_number() -> usize {
+    pub(super) fn take_place() -> usize {
         let claim = |taken: u64| (taken != u64::MAX).then(|| taken | (taken + 1));
-        let number = TAKEN
+        let place = TAKEN
             .fetch_update(Ordering::Acquire, Ordering::Relaxed, claim)
             .map_or(NONE, |before| before.trailing_ones() as usize);
-        NUMBER.set(number);
+        PLACE.set(place);
         if RETURN.try_with(|_| ()).is_err() {
-            // The thread is ending already, and nothing would give the number back.
+            // The thread is ending already, and nothing would give the place back.
             drop(Return);
         }
-        NUMBER.get()
+        PLACE.get()
     }
 
     #[cfg(test)]
@@ -174,26 +335,27 @@ mod numbers {
         use super::*;
 
         #[test]
-        fn threads_alive_at_once_have_different_numbers_and_they_are_used_again() {
+        fn threads_alive_at_once_have_different_places_and_they_are_used_again() {
             let seen = Mutex::new(Vec::new());
             for _ in 0..40 {
                 let together = Barrier::new(8);
                 std::thread::scope(|scope| {
                     for _ in 0..8 {
                         scope.spawn(|| {
-                            let number = take_number();
-                            assert_eq!(thread_number(), number);
+                            let place = take_place();
+                            assert_eq!(own_place(), place);
+                            assert_ne!(place, 0, "the shared lane's");
                             together.wait();
-                            seen.lock().expect("no panic").push(number);
+                            seen.lock().expect("no panic").push(place);
                         });
                     }
                 });
                 let mut round = seen.lock().expect("no panic");
-                let owned: Vec<usize> = round.drain(..).filter(|n| *n < NUMBERS).collect();
+                let owned: Vec<usize> = round.drain(..).filter(|n| *n < PLACES).collect();
                 let different: BTreeSet<&usize> = owned.iter().collect();
                 assert_eq!(different.len(), owned.len());
-                // 40 rounds of 8 would have used up 64 numbers five times over.
-                assert!(!owned.is_empty(), "numbers come back");
+                // 40 rounds of 8 would have used up 63 places five times over.
+                assert!(!owned.is_empty(), "places come back");
             }
         }
     }

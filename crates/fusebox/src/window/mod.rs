@@ -8,9 +8,8 @@ use std::sync::OnceLock;
 
 use crate::config::Window;
 use crate::engine::word::{WINDOWS, nanos};
-use crate::sync::Ordering;
 pub(crate) use count::{CountWindow, MOST_CALLS, REFRESH};
-pub(crate) use lanes::Lane;
+pub(crate) use lanes::{Here, Lane, Lanes, Others, add_own};
 pub(crate) use time::TimeWindow;
 
 /// What a window holds.
@@ -40,27 +39,11 @@ impl Totals {
     }
 }
 
-/// The window of one breaker, with the lanes that count what comes and goes.
+/// The window of one breaker.
 #[derive(Debug)]
 pub(crate) enum Sliding {
     Count(CountWindow),
     Time(TimeWindow),
-}
-
-/// What the lanes have counted over the breaker's life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Passed {
-    pub(crate) admitted: u64,
-    pub(crate) refused: u64,
-    pub(crate) successes: u64,
-}
-
-impl Passed {
-    pub(crate) fn add(&mut self, other: Passed) {
-        self.admitted += other.admitted;
-        self.refused += other.refused;
-        self.successes += other.successes;
-    }
 }
 
 impl Sliding {
@@ -74,97 +57,50 @@ impl Sliding {
         }
     }
 
-    #[inline]
-    pub(crate) fn lane(&self) -> Lane {
-        match self {
-            Sliding::Count(_) => CountWindow::lane(),
-            Sliding::Time(window) => window.lane(),
-        }
-    }
-
-    #[expect(
-        clippy::inline_always,
-        reason = "a function's prologue is a tenth of the cost of a whole call"
-    )]
-    #[inline(always)]
-    pub(crate) fn admitted(&self) {
-        match self {
-            Sliding::Count(window) => {
-                let lane = CountWindow::lane();
-                lane.add(&window.lanes[lane.index()].admitted);
+    fn has_shape(&self, shape: Window) -> bool {
+        match (self, shape) {
+            (Sliding::Count(window), Window::Count(calls)) => window.has_shape(calls),
+            (Sliding::Time(window), Window::Time { length, buckets }) => {
+                window.has_shape(nanos(length), buckets)
             }
-            Sliding::Time(window) => {
-                let lane = window.lane();
-                lane.add(&window.lanes[lane.index()].admitted);
-            }
-        }
-    }
-
-    pub(crate) fn refused(&self) {
-        let lane = self.lane();
-        match self {
-            Sliding::Count(window) => lane.add(&window.lanes[lane.index()].refused),
-            Sliding::Time(window) => lane.add(&window.lanes[lane.index()].refused),
+            _ => false,
         }
     }
 
     /// Takes a quick success in; see [`CountWindow::succeed`].
     #[inline]
-    pub(crate) fn succeed(&self, generation: u64, now: u64) -> bool {
+    pub(crate) fn succeed(
+        &self,
+        here: Here<'_>,
+        lanes: Lanes<'_>,
+        generation: u64,
+        now: u64,
+    ) -> bool {
         match self {
             Sliding::Count(window) => window.succeed(generation),
-            Sliding::Time(window) => window.succeed(window.lane(), generation, now),
-        }
-    }
-
-    /// Counts a success over the breaker's life, and only that.
-    #[inline]
-    pub(crate) fn succeeded(&self) {
-        let lane = self.lane();
-        match self {
-            Sliding::Count(window) => lane.add(&window.lanes[lane.index()].successes),
-            Sliding::Time(window) => lane.add(&window.lanes[lane.index()].successes),
+            Sliding::Time(window) => window.succeed(here, lanes, generation, now),
         }
     }
 
     /// Takes one call of `generation` in, and answers the totals; `None` when it is too late.
-    pub(crate) fn record(&self, generation: u64, mark: Mark, now: u64) -> Option<Totals> {
+    pub(crate) fn record(
+        &self,
+        lanes: Lanes<'_>,
+        generation: u64,
+        mark: Mark,
+        now: u64,
+    ) -> Option<Totals> {
         match self {
             Sliding::Count(window) => window.record(generation, mark),
-            Sliding::Time(window) => window.record(self.lane(), generation, mark, now),
+            Sliding::Time(window) => window.record(lanes.here(), lanes, generation, mark, now),
         }
     }
 
     /// What the window holds of `generation` at `now`.
-    pub(crate) fn totals(&self, generation: u64, now: u64) -> Totals {
+    pub(crate) fn totals(&self, lanes: Lanes<'_>, generation: u64, now: u64) -> Totals {
         match self {
             Sliding::Count(window) => window.totals(generation),
-            Sliding::Time(window) => window.totals(generation, now),
-        }
-    }
-
-    pub(crate) fn passed(&self) -> Passed {
-        // Admissions last: who is counted as ended was counted as admitted before.
-        let sum = |count: &dyn Fn(usize) -> u64, lanes: usize| {
-            (0..lanes).map(count).fold(0, u64::wrapping_add)
-        };
-        match self {
-            Sliding::Count(window) => {
-                let lanes = &window.lanes;
-                Passed {
-                    successes: sum(&|i| lanes[i].successes.load(Ordering::Acquire), lanes.len()),
-                    refused: sum(&|i| lanes[i].refused.load(Ordering::Relaxed), lanes.len()),
-                    admitted: sum(&|i| lanes[i].admitted.load(Ordering::Relaxed), lanes.len()),
-                }
-            }
-            Sliding::Time(window) => {
-                let lanes = &window.lanes;
-                Passed {
-                    successes: sum(&|i| lanes[i].successes.load(Ordering::Acquire), lanes.len()),
-                    refused: sum(&|i| lanes[i].refused.load(Ordering::Relaxed), lanes.len()),
-                    admitted: sum(&|i| lanes[i].admitted.load(Ordering::Relaxed), lanes.len()),
-                }
-            }
+            Sliding::Time(window) => window.totals(lanes, generation, now),
         }
     }
 }
@@ -175,7 +111,6 @@ impl Sliding {
 /// finds its old window, whose content is of an earlier generation and so counts as none.
 #[derive(Debug)]
 pub(crate) struct Windows {
-    shape: Window,
     window: Sliding,
     next: OnceLock<Box<Windows>>,
 }
@@ -183,7 +118,6 @@ pub(crate) struct Windows {
 impl Windows {
     pub(crate) fn new(shape: Window) -> Self {
         Self {
-            shape,
             window: Sliding::new(shape),
             next: OnceLock::new(),
         }
@@ -201,6 +135,12 @@ impl Windows {
         self.later(index)
     }
 
+    /// The window that a word which [is plain](crate::engine::word::Word::is_plain) speaks of.
+    #[inline]
+    pub(crate) fn first(&self) -> &Sliding {
+        &self.window
+    }
+
     #[cold]
     fn later(&self, index: usize) -> &Sliding {
         let found = self.iter().nth(index);
@@ -213,7 +153,7 @@ impl Windows {
     pub(crate) fn of_shape(&self, shape: Window) -> Option<usize> {
         let mut last = self;
         for (index, entry) in self.iter().enumerate() {
-            if entry.shape == shape {
+            if entry.window.has_shape(shape) {
                 return Some(index);
             }
             last = entry;
@@ -237,9 +177,5 @@ impl Windows {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Windows> {
         std::iter::successors(Some(self), |entry| entry.next.get().map(|next| &**next))
-    }
-
-    pub(crate) fn window(&self) -> &Sliding {
-        &self.window
     }
 }

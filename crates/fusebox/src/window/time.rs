@@ -18,7 +18,7 @@
 //! While threads write, a call that ends as its bucket does may be counted to the next one. At rest
 //! the totals are exact (`agrees_with_a_queue_of_dated_calls`).
 
-use super::lanes::{Lane, owned_lanes};
+use super::lanes::{Here, Lane, Lanes};
 use super::{Mark, Totals};
 use crate::engine::word::{newer, tag};
 use crate::sync::{AtomicU64, Ordering, fence, update};
@@ -42,22 +42,8 @@ pub(crate) struct TimeWindow {
     present: AtomicU64,
     bucket_nanos: u64,
     buckets: u64,
-    /// The shared lane, then those of threads.
-    pub(super) lanes: Box<[TimeLane]>,
     /// One more than buckets: the oldest is still there while the newest is written.
     milestones: Box<[Milestone]>,
-}
-
-/// A cache line of its own.
-#[derive(Debug)]
-#[repr(align(64))]
-pub(crate) struct TimeLane {
-    pub(super) admitted: AtomicU64,
-    pub(super) refused: AtomicU64,
-    pub(super) successes: AtomicU64,
-    calls: AtomicU64,
-    failures: AtomicU64,
-    slow: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -79,27 +65,13 @@ struct Sums {
 
 impl TimeWindow {
     pub(crate) fn new(length: u64, buckets: u32) -> Self {
-        Self::with_lanes(length, buckets, owned_lanes())
-    }
-
-    fn with_lanes(length: u64, buckets: u32, owned: usize) -> Self {
         let buckets = u64::from(buckets.max(1));
         let zero = || AtomicU64::new(0);
         Self {
             edge: zero(),
             present: AtomicU64::new(present(u64::MAX, 0)),
-            bucket_nanos: (length / buckets).max(1),
+            bucket_nanos: bucket_nanos(length, buckets),
             buckets,
-            lanes: (0..=owned)
-                .map(|_| TimeLane {
-                    admitted: zero(),
-                    refused: zero(),
-                    successes: zero(),
-                    calls: zero(),
-                    failures: zero(),
-                    slow: zero(),
-                })
-                .collect(),
             milestones: (0..=buckets)
                 .map(|_| Milestone {
                     name: AtomicU64::new(EMPTY),
@@ -110,57 +82,87 @@ impl TimeWindow {
         }
     }
 
+    pub(crate) fn has_shape(&self, length: u64, buckets: u32) -> bool {
+        let buckets = u64::from(buckets.max(1));
+        (self.bucket_nanos, self.buckets) == (bucket_nanos(length, buckets), buckets)
+    }
+
     /// Takes one call of `generation` in, and answers the totals; `None` when a later generation
     /// has begun on this lane.
     pub(crate) fn record(
         &self,
-        lane: Lane,
+        here: Here<'_>,
+        lanes: Lanes<'_>,
         generation: u64,
         mark: Mark,
         now: u64,
     ) -> Option<Totals> {
-        self.turn(generation, now);
-        let cells = &self.lanes[lane.index()];
-        let counted = |cell| lane.change(cell, |seen| one_more(seen, generation));
+        self.turn(lanes, generation, now);
+        let counted = |cell| here.change(cell, |seen| one_more(seen, generation));
         // Calls first, and read last, so that no sum holds more failures than calls.
-        if !counted(&cells.calls) {
+        if !counted(&here.lane.calls) {
             return None;
         }
         if mark.failed {
-            counted(&cells.failures);
+            counted(&here.lane.failures);
         }
         if mark.slow {
-            counted(&cells.slow);
+            counted(&here.lane.slow);
         }
         // Of two threads that both worsen the rate, one must see both: our counts go out before
         // we read theirs. It pairs with itself on the other thread.
         fence(Ordering::SeqCst);
-        Some(self.totals(generation, now))
+        Some(self.totals(lanes, generation, now))
     }
 
-    /// [`TimeWindow::record`] of a quick success, which needs no totals: it worsens nothing.
-    /// Counts it over the breaker's life as well. False when a later generation has begun.
-    #[inline(never)]
-    pub(crate) fn succeed(&self, lane: Lane, generation: u64, now: u64) -> bool {
-        let cells = &self.lanes[lane.index()];
-        lane.add(&cells.successes);
-        let cell = &cells.calls;
+    /// [`TimeWindow::record`] of a quick success, which needs no totals: it worsens nothing. False
+    /// when a later generation has begun.
+    pub(crate) fn succeed(
+        &self,
+        here: Here<'_>,
+        lanes: Lanes<'_>,
+        generation: u64,
+        now: u64,
+    ) -> bool {
+        let cell = &here.lane.calls;
         let mut begun = true;
         // A lane without this generation's tag may be the first of all to hear of it.
         let fits = cell.load(Ordering::Relaxed) >> COUNT_TAG == tag::<COUNT_TAG>(generation);
-        if !fits || now >= self.edge.load(Ordering::Acquire) {
-            begun = self.turn(generation, now);
+        if !fits || now >= self.edge() {
+            begun = self.turn(lanes, generation, now);
         }
-        begun && lane.change(cell, |seen| one_more(seen, generation))
+        begun && here.change(cell, |seen| one_more(seen, generation))
     }
 
-    #[inline]
-    pub(crate) fn lane(&self) -> Lane {
-        Lane::among(self.lanes.len() - 1)
+    /// [`TimeWindow::succeed`] on the thread's own lane, before [`TimeWindow::edge`]. False when it
+    /// is not so simple; then nothing has been done.
+    #[expect(
+        clippy::inline_always,
+        reason = "a function's prologue is a tenth of the cost of a whole call"
+    )]
+    #[inline(always)]
+    pub(crate) fn succeed_quickly(own: &Lane, generation: u64) -> bool {
+        // Of another generation, or about to wrap into its tag: one comparison for both.
+        let next = own.calls.load(Ordering::Relaxed).wrapping_add(1);
+        let fits = next >> COUNT_TAG == tag::<COUNT_TAG>(generation);
+        if fits {
+            own.calls.store(next, Ordering::Release);
+        }
+        fits
+    }
+
+    /// When the present bucket ends. What is counted before then belongs to it.
+    #[expect(
+        clippy::inline_always,
+        reason = "a function's prologue is a tenth of the cost of a whole call"
+    )]
+    #[inline(always)]
+    pub(crate) fn edge(&self) -> u64 {
+        self.edge.load(Ordering::Acquire)
     }
 
     /// What the window holds of `generation` at `now`.
-    pub(crate) fn totals(&self, generation: u64, now: u64) -> Totals {
+    pub(crate) fn totals(&self, lanes: Lanes<'_>, generation: u64, now: u64) -> Totals {
         let newest = self.present.load(Ordering::Acquire);
         let mut bucket = self.bucket(now);
         if newest >> BUCKET_BITS == tag::<PRESENT_TAG>(generation) {
@@ -173,7 +175,7 @@ impl TimeWindow {
         let Some(since) = since else {
             return Totals::default();
         };
-        let sums = self.sums(generation);
+        let sums = sums(lanes, generation);
         let less = |now: u64, then: u64| now.wrapping_sub(then) & COUNT;
         let calls = less(sums.calls, since.calls);
         Totals {
@@ -185,12 +187,12 @@ impl TimeWindow {
 
     /// Makes `now`'s bucket the present one; false when a later generation has begun.
     #[cold]
-    fn turn(&self, generation: u64, now: u64) -> bool {
+    fn turn(&self, lanes: Lanes<'_>, generation: u64, now: u64) -> bool {
         let bucket = self.bucket(now);
         let name = present(generation, bucket);
         // Before the exchange: what is counted meanwhile then belongs to the new bucket. And in a
         // generation that begins here nobody has counted yet, since whoever counts has turned first.
-        let sums = self.sums(generation);
+        let sums = sums(lanes, generation);
         let own = tag::<PRESENT_TAG>(generation);
         let moved = update(&self.present, |seen| {
             let theirs = seen >> BUCKET_BITS;
@@ -226,28 +228,33 @@ impl TimeWindow {
     fn milestone(&self, generation: u64, bucket: u64) -> Option<Sums> {
         self.milestones[self.place(bucket)].read(present(generation, bucket))
     }
+}
 
-    fn sums(&self, generation: u64) -> Sums {
-        let own = tag::<COUNT_TAG>(generation);
-        let mut sums = Sums::default();
-        for lane in &self.lanes {
-            let of = |cell: &AtomicU64| {
-                let count = cell.load(Ordering::Acquire);
-                if count >> COUNT_TAG == own {
-                    count & COUNT
-                } else {
-                    0
-                }
-            };
-            sums.failures += of(&lane.failures);
-            sums.slow += of(&lane.slow);
-            sums.calls += of(&lane.calls);
-        }
-        Sums {
-            calls: sums.calls & COUNT,
-            failures: sums.failures & COUNT,
-            slow: sums.slow & COUNT,
-        }
+fn bucket_nanos(length: u64, buckets: u64) -> u64 {
+    (length / buckets).max(1)
+}
+
+/// What the lanes hold of `generation`.
+fn sums(lanes: Lanes<'_>, generation: u64) -> Sums {
+    let own = tag::<COUNT_TAG>(generation);
+    let mut sums = Sums::default();
+    for lane in lanes.iter() {
+        let of = |cell: &AtomicU64| {
+            let count = cell.load(Ordering::Acquire);
+            if count >> COUNT_TAG == own {
+                count & COUNT
+            } else {
+                0
+            }
+        };
+        sums.failures += of(&lane.failures);
+        sums.slow += of(&lane.slow);
+        sums.calls += of(&lane.calls);
+    }
+    Sums {
+        calls: sums.calls & COUNT,
+        failures: sums.failures & COUNT,
+        slow: sums.slow & COUNT,
     }
 }
 
@@ -320,6 +327,7 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::lanes::TestLanes;
     use super::*;
 
     const MS: u64 = 1_000_000;
@@ -335,6 +343,7 @@ mod tests {
             steps in prop::collection::vec((0_u64..120, any::<bool>(), any::<bool>(), 0_u8..100), 0..300),
         ) {
             let bucket = bucket_ms * MS;
+            let lanes = TestLanes::new(2);
             let window = TimeWindow::new(bucket * u64::from(buckets), buckets);
             let mut generation = 0;
             if late {
@@ -342,20 +351,20 @@ mod tests {
                 while generation < (1 << COUNT_TAG) - 5 {
                     generation = (generation + (1 << 22)).min((1 << COUNT_TAG) - 5);
                     let all = Mark { failed: true, slow: true };
-                    window.record(Lane::SHARED, generation, all, 0);
-                    window.record(window.lane(), generation, all, 0);
+                    window.record(lanes.at(0), lanes.all(), generation, all, 0);
+                    window.record(lanes.all().here(), lanes.all(), generation, all, 0);
                 }
                 generation += 1;
             }
             if wrapped {
                 // Counts that are about to go round their field.
-                window.record(Lane::SHARED, generation, Mark::default(), 0);
+                window.record(lanes.at(0), lanes.all(), generation, Mark::default(), 0);
                 let near = tag::<COUNT_TAG>(generation) << COUNT_TAG | (COUNT - 20);
-                for lane in &window.lanes {
+                for lane in lanes.all().iter() {
                     lane.calls.store(near, Ordering::Relaxed);
                     lane.failures.store(near, Ordering::Relaxed);
                 }
-                let sums = window.sums(generation);
+                let sums = sums(lanes.all(), generation);
                 let others = sums.failures << 32;
                 window.milestones[0].calls.store(sums.calls, Ordering::Relaxed);
                 window.milestones[0].others.store(others, Ordering::Relaxed);
@@ -370,11 +379,11 @@ mod tests {
                     1..40 => {}
                     _ => {
                         let mark = Mark { failed, slow };
-                        let lane = if dice % 2 == 0 { Lane::SHARED } else { window.lane() };
+                        let lane = if dice % 2 == 0 { lanes.at(0) } else { lanes.all().here() };
                         if mark == Mark::default() {
-                            window.succeed(lane, generation, now);
+                            window.succeed(lane, lanes.all(), generation, now);
                         } else {
-                            window.record(lane, generation, mark, now);
+                            window.record(lane, lanes.all(), generation, mark, now);
                         }
                         oracle.push_back((number, mark));
                     }
@@ -384,48 +393,54 @@ mod tests {
                 for (_, mark) in &oracle {
                     expected.add(*mark);
                 }
-                prop_assert_eq!(window.totals(generation, now), expected);
+                prop_assert_eq!(window.totals(lanes.all(), generation, now), expected);
             }
         }
     }
 
     #[test]
     fn a_long_silence_empties_the_window_at_once() {
+        let lanes = TestLanes::new(2);
         let window = TimeWindow::new(10_000 * MS, 10);
         let failed = Mark {
             failed: true,
             slow: false,
         };
-        window.record(Lane::SHARED, 0, failed, 3_000 * MS);
-        assert_eq!(window.totals(0, 12_999 * MS).failures, 1);
-        assert_eq!(window.totals(0, 13_000 * MS), Totals::default());
-        assert_eq!(window.totals(0, u64::MAX), Totals::default());
+        window.record(lanes.at(0), lanes.all(), 0, failed, 3_000 * MS);
+        assert_eq!(window.totals(lanes.all(), 0, 12_999 * MS).failures, 1);
+        assert_eq!(
+            window.totals(lanes.all(), 0, 13_000 * MS),
+            Totals::default()
+        );
+        assert_eq!(window.totals(lanes.all(), 0, u64::MAX), Totals::default());
     }
 
     #[test]
     fn a_clock_that_steps_back_finds_time_standing_still() {
+        let lanes = TestLanes::new(2);
         let window = TimeWindow::new(4 * MS, 4);
         for now in [9 * MS, 2 * MS, 0] {
-            window.succeed(Lane::SHARED, 0, now);
+            window.succeed(lanes.at(0), lanes.all(), 0, now);
         }
-        assert_eq!(window.totals(0, 0).calls, 3);
-        assert_eq!(window.totals(0, 12 * MS).calls, 3);
-        assert_eq!(window.totals(0, 13 * MS).calls, 0);
+        assert_eq!(window.totals(lanes.all(), 0, 0).calls, 3);
+        assert_eq!(window.totals(lanes.all(), 0, 12 * MS).calls, 3);
+        assert_eq!(window.totals(lanes.all(), 0, 13 * MS).calls, 0);
     }
 
     #[test]
     fn a_writer_of_an_earlier_generation_changes_nothing() {
+        let lanes = TestLanes::new(2);
         let window = TimeWindow::new(10 * MS, 10);
         let failed = Mark {
             failed: true,
             slow: true,
         };
-        for lane in [Lane::SHARED, window.lane()] {
-            window.succeed(lane, 8, MS);
-            let before = window.totals(8, MS);
-            assert_eq!(window.record(lane, 7, failed, 2 * MS), None);
-            assert_eq!(window.totals(8, 2 * MS), before);
-            assert_eq!(window.totals(7, 2 * MS), Totals::default());
+        for lane in [lanes.at(0), lanes.all().here()] {
+            window.succeed(lane, lanes.all(), 8, MS);
+            let before = window.totals(lanes.all(), 8, MS);
+            assert_eq!(window.record(lane, lanes.all(), 7, failed, 2 * MS), None);
+            assert_eq!(window.totals(lanes.all(), 8, 2 * MS), before);
+            assert_eq!(window.totals(lanes.all(), 7, 2 * MS), Totals::default());
         }
     }
 
@@ -433,21 +448,23 @@ mod tests {
     #[test]
     fn at_rest_every_call_is_in_the_totals() {
         const TURNS: u64 = 20_000;
+        let lanes = TestLanes::new(2);
         let window = TimeWindow::new(1_000_000 * MS, 100);
         std::thread::scope(|scope| {
             for seed in 0..6_u64 {
-                let window = &window;
+                let (window, lanes) = (&window, &lanes);
                 scope.spawn(move || {
                     let lane = if seed < 2 {
-                        Lane::SHARED
+                        lanes.at(0)
                     } else {
-                        window.lane()
+                        lanes.all().here()
                     };
                     for turn in 0..TURNS {
                         let now = turn * 30 * MS;
                         if turn % 10 == seed {
                             window.record(
                                 lane,
+                                lanes.all(),
                                 3,
                                 Mark {
                                     failed: true,
@@ -456,13 +473,13 @@ mod tests {
                                 now,
                             );
                         } else {
-                            window.succeed(lane, 3, now);
+                            window.succeed(lane, lanes.all(), 3, now);
                         }
                     }
                 });
             }
         });
-        let totals = window.totals(3, TURNS * 30 * MS);
+        let totals = window.totals(lanes.all(), 3, TURNS * 30 * MS);
         assert_eq!((totals.calls, totals.failures), (6 * TURNS, 6 * TURNS / 10));
     }
 }
@@ -472,6 +489,7 @@ mod models {
     use loom::sync::Arc;
     use loom::thread;
 
+    use super::super::lanes::TestLanes;
     use super::*;
 
     const BAD: Mark = Mark {
@@ -486,27 +504,49 @@ mod models {
         builder.check(model);
     }
 
-    fn window(buckets: u32, owned: usize) -> Arc<TimeWindow> {
-        let length = BUCKET * u64::from(buckets);
-        Arc::new(TimeWindow::with_lanes(length, buckets, owned))
+    /// A window with a shared lane and two of threads: numbers 0, 1 and 2.
+    struct Laned {
+        window: TimeWindow,
+        lanes: TestLanes,
+    }
+
+    impl Laned {
+        fn new(buckets: u32) -> Arc<Self> {
+            let length = BUCKET * u64::from(buckets);
+            Arc::new(Self {
+                window: TimeWindow::new(length, buckets),
+                lanes: TestLanes::new(2),
+            })
+        }
+
+        fn succeed(&self, lane: usize, generation: u64, now: u64) -> bool {
+            let (here, all) = (self.lanes.at(lane), self.lanes.all());
+            self.window.succeed(here, all, generation, now)
+        }
+
+        fn fail(&self, lane: usize, generation: u64, now: u64) -> Option<Totals> {
+            let (here, all) = (self.lanes.at(lane), self.lanes.all());
+            self.window.record(here, all, generation, BAD, now)
+        }
+
+        fn totals(&self, generation: u64, now: u64) -> Totals {
+            self.window.totals(self.lanes.all(), generation, now)
+        }
     }
 
     /// Over the edge of a bucket, on one lane for both and on two of their own.
     #[test]
     fn at_rest_every_call_is_in_the_totals() {
-        for lanes in [
-            [Lane::SHARED, Lane::SHARED],
-            [Lane::owned(1), Lane::owned(2)],
-        ] {
+        for lanes in [[0, 0], [1, 2]] {
             explore(2, move || {
-                let window = window(4, 2);
+                let window = Laned::new(4);
                 let other = Arc::clone(&window);
                 let [ours, theirs] = lanes;
                 let thread = thread::spawn(move || {
                     other.succeed(theirs, 1, 0);
-                    other.record(theirs, 1, BAD, BUCKET);
+                    other.fail(theirs, 1, BUCKET);
                 });
-                window.record(ours, 1, BAD, BUCKET);
+                window.fail(ours, 1, BUCKET);
                 thread.join().expect("no panic");
                 let totals = window.totals(1, BUCKET);
                 assert_eq!((totals.calls, totals.failures), (3, 2));
@@ -519,32 +559,27 @@ mod models {
     #[test]
     fn a_worsening_is_told_to_somebody() {
         explore(3, || {
-            let window = window(1, 2);
+            let window = Laned::new(1);
             let other = Arc::clone(&window);
             // Both lanes and the bucket have begun.
-            window.succeed(Lane::owned(1), 1, 0);
-            window.succeed(Lane::owned(2), 1, 0);
-            let told = |window: &TimeWindow, lane| {
-                window.record(lane, 1, BAD, 0).expect("in time").failures
-            };
-            let thread = thread::spawn(move || told(&other, Lane::owned(1)));
-            let ours = told(&window, Lane::owned(2));
+            window.succeed(1, 1, 0);
+            window.succeed(2, 1, 0);
+            let told = |window: &Laned, lane| window.fail(lane, 1, 0).expect("in time").failures;
+            let thread = thread::spawn(move || told(&other, 1));
+            let ours = told(&window, 2);
             assert_eq!(ours.max(thread.join().expect("no panic")), 2);
         });
     }
 
     #[test]
     fn a_late_writer_spoils_nothing() {
-        for lanes in [
-            [Lane::SHARED, Lane::SHARED],
-            [Lane::owned(1), Lane::owned(2)],
-        ] {
+        for lanes in [[0, 0], [1, 2]] {
             explore(2, move || {
-                let window = window(2, 2);
+                let window = Laned::new(2);
                 let other = Arc::clone(&window);
                 let [ours, theirs] = lanes;
                 let thread = thread::spawn(move || {
-                    other.record(theirs, 1, BAD, 0);
+                    other.fail(theirs, 1, 0);
                 });
                 window.succeed(ours, 2, BUCKET);
                 thread.join().expect("no panic");
@@ -558,11 +593,11 @@ mod models {
     #[test]
     fn a_generation_begins_with_nothing_and_loses_nothing() {
         explore(3, || {
-            let window = window(2, 0);
-            window.succeed(Lane::SHARED, 1, 0);
+            let window = Laned::new(2);
+            window.succeed(0, 1, 0);
             let other = Arc::clone(&window);
-            let thread = thread::spawn(move || other.succeed(Lane::SHARED, 2, BUCKET));
-            window.succeed(Lane::SHARED, 2, BUCKET);
+            let thread = thread::spawn(move || other.succeed(0, 2, BUCKET));
+            window.succeed(0, 2, BUCKET);
             thread.join().expect("no panic");
             assert_eq!(window.totals(2, BUCKET).calls, 2);
         });
