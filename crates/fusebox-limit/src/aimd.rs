@@ -161,6 +161,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_takes_just_as_long_as_it_may_is_in_time() {
+        let config = AdaptiveConfig::new().with_overload_after(Duration::from_secs(1));
+        let mut aimd = Aimd::new(config);
+        let mut call = ended(Sample::Ignored, &aimd, 20);
+        call.took = Duration::from_secs(1);
+        aimd.learn(call);
+        assert_eq!((aimd.limit(), aimd.round()), (20, 0));
+    }
+
     proptest! {
         #[test]
         fn stays_within_its_bounds(

@@ -214,9 +214,8 @@ mod tests {
         ] {
             assert_eq!(config.validate().unwrap_err().setting(), setting);
         }
-        assert_eq!(
-            ok().with_bounds(6, 5).validate().unwrap_err().to_string(),
-            "max is 5; allowed is min to 1000000"
-        );
+        let error = ok().with_bounds(6, 5).validate().unwrap_err();
+        assert_eq!(error.to_string(), "max is 5; allowed is min to 1000000");
+        assert_eq!((error.value(), error.allowed()), ("5", "min to 1000000"));
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use fusebox::{Classify, Outcome};
-use fusebox_limit::{Enter, Limit, Place};
+use fusebox::{Classify, Outcome, VirtualClock};
+use fusebox_limit::{AdaptiveConfig, Enter, Limit, Place};
 
 /// Counts its wake-ups.
 #[derive(Default)]
@@ -134,6 +134,32 @@ fn a_place_is_given_back_by_a_panic() {
     }));
     assert!(caught.is_err());
     assert_eq!(limit.snapshot().in_use, 0);
+}
+
+#[test]
+fn a_limit_that_adapts_is_not_moved_by_hand() {
+    let clock = Arc::new(VirtualClock::new());
+    let limit = Limit::adaptive(AdaptiveConfig::new(), clock).unwrap();
+    assert!(limit.is_adaptive());
+    limit.set_max_concurrent(3).unwrap();
+    assert_eq!(limit.snapshot().limit, 20);
+    assert!(limit.set_max_concurrent(0).is_err(), "refused all the same");
+    assert!(!Limit::bulkhead(3, 0).unwrap().is_adaptive());
+}
+
+#[test]
+fn a_refusal_tells_the_limit_it_met() {
+    let limit = Limit::bulkhead(3, 0).unwrap();
+    let _inside: Vec<Place> = (0..3).map(|_| limit.try_enter().unwrap()).collect();
+    let full = limit.try_enter().unwrap_err();
+    assert_eq!((full.limit(), full.waiting()), (3, 0));
+}
+
+#[test]
+fn the_bounds_of_settings_are_allowed_themselves() {
+    assert!(Limit::bulkhead(1_000_000, 1_000_000).is_ok());
+    assert!(Limit::bulkhead(1_000_001, 0).is_err());
+    assert!(Limit::bulkhead(1, 1_000_001).is_err());
 }
 
 #[test]
