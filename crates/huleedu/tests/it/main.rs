@@ -13,4 +13,6 @@ mod crash;
 mod metrics;
 mod operate;
 mod page;
+mod postgres;
 mod run;
+mod topics;
