@@ -60,7 +60,7 @@ pub fn contended<S>(prepare: impl Fn() -> S + Sync, call: impl Fn(&mut S) + Sync
     let rounds = [Mutex::new(Vec::new()), Mutex::new(Vec::new())];
     let origin = Instant::now();
     thread::scope(|scope| {
-        for id in 0..2 {
+        let threads = [0, 1].map(|id| {
             let (gate, times, stop, rounds) = (&gate, &times, &stop, &rounds);
             let (prepare, call) = (&prepare, &call);
             scope.spawn(move || {
@@ -96,7 +96,12 @@ pub fn contended<S>(prepare: impl Fn() -> S + Sync, call: impl Fn(&mut S) + Sync
                         }
                     }
                 }
-            });
+            })
+        });
+        for thread in threads {
+            // The scope itself does not wait for what a thread still does at its end, such as giving
+            // its lane back.
+            thread.join().expect("no panic");
         }
     });
     let side_by_side = overlapping(&lock(&rounds[0]), &lock(&rounds[1]));

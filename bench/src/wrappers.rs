@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fusebox::{BreakerConfig, CircuitBreaker, Clock, MonotonicClock, Registry, TickerClock};
+use fusebox::{BreakerConfig, CircuitBreaker, MonotonicClock, Registry, TickerClock};
 use fusebox_limit::{Limit, Throttle, ThrottleConfig};
 use fusebox_resilient::{Rejected, Resilience, RetryBudget, Settings, resilient};
 use fusebox_tower::{
@@ -89,24 +89,24 @@ impl Client for Direct {
     }
 }
 
-fn count_window() -> BreakerConfig {
+fn count_window() -> Arc<BreakerConfig> {
     let [(_, config, _), ..] = fusebox_settings();
     config
 }
 
-fn time_window() -> BreakerConfig {
+fn time_window() -> Arc<BreakerConfig> {
     let [_, _, (_, config, _), ..] = fusebox_settings();
     config
 }
 
-fn wrapped(registry: &Registry, config: BreakerConfig, timeouts: bool) -> impl Client + use<> {
+fn wrapped(registry: &Registry, config: Arc<BreakerConfig>, timeouts: bool) -> impl Client + use<> {
     let off = Settings::new()
         .with_attempt_timeout(Duration::MAX)
         .with_total_timeout(Duration::MAX);
     let settings = if timeouts { Settings::new() } else { off };
     let resilience = Resilience::builder(registry)
         .settings(settings)
-        .breaker(config)
+        .breaker(BreakerConfig::clone(&config))
         .build()
         .expect("these settings are valid");
     Direct
@@ -127,10 +127,9 @@ fn once(client: impl Client + 'static) -> Loop {
 }
 
 fn methods() -> Vec<Way> {
-    let ticker: Arc<dyn Clock> =
-        Arc::new(TickerClock::start(Duration::from_millis(1)).expect("a thread can be had"));
+    let ticker = TickerClock::start(Duration::from_millis(1)).expect("a thread can be had");
     let new = || Registry::new("bench");
-    let ticking = || Registry::with_clock("bench", Arc::clone(&ticker));
+    let ticking = || Registry::with_clock("bench", ticker.clone());
     let way = |name, closed, open: Option<Loop>| Way { name, closed, open };
     let breaker = fusebox_breaker(&fusebox_settings()[0]);
     let again = wrapped(&ticking(), time_window(), true);

@@ -1,4 +1,5 @@
-//! Prints the table of speed: nanoseconds per call, the best of several runs' medians.
+//! Prints the table of speed: nanoseconds per call, the best of several runs' medians. `quick WORD` times
+//! only the breakers whose name contains the word, beside the bare call.
 
 use fusebox_bench::cases::{self, Case};
 use fusebox_bench::timing::{Loop, cpu_time};
@@ -17,6 +18,11 @@ fn main() {
         .expect("a thread and a timer can be had");
     let _inside = runtime.enter();
     let mut cases = cases::all();
+    if let Some(word) = std::env::args().nth(1) {
+        let bare = cases.remove(0);
+        cases.retain(|case| case.name.contains(&word));
+        cases.insert(0, bare);
+    }
     let mut best: Vec<Row> = vec![Row::default(); cases.len()];
     for run in 1..=RUNS {
         eprintln!("run {run} of {RUNS}");

@@ -70,7 +70,7 @@ impl CircuitBreaker {
     {
         let engine = &self.engine;
         let (admission, lane) = engine.admit_here();
-        if admission.is_refusal() {
+        if lane.is_none() && admission.is_refusal() {
             return Err(CallError::NotPermitted(self.not_permitted(admission)));
         }
         let permit = Leave::new(engine, admission.ticket());
@@ -92,7 +92,7 @@ impl CircuitBreaker {
     ) -> Result<T, CallError<E>> {
         let engine = &self.engine;
         let (admission, lane) = engine.admit_here();
-        if admission.is_refusal() {
+        if lane.is_none() && admission.is_refusal() {
             return Err(CallError::NotPermitted(self.not_permitted(admission)));
         }
         let permit = Leave::new(engine, admission.ticket());

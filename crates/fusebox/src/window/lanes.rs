@@ -200,14 +200,14 @@ pub(crate) fn add_own(cell: &AtomicU64) {
 }
 
 /// Lanes of a breaker on this machine, beside the shared one: enough that its threads rarely share
-/// it.
+/// it, also where a runtime has as many threads as cores and others come and go.
 fn owned_lanes() -> usize {
     #[cfg(not(fusebox_loom))]
     {
         static LANES: OnceLock<usize> = OnceLock::new();
         *LANES.get_or_init(|| {
             let cores = std::thread::available_parallelism().map_or(1, usize::from);
-            (cores + 1).min(8)
+            (2 * cores + 1).min(16)
         })
     }
     #[cfg(fusebox_loom)]
