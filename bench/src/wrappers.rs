@@ -91,12 +91,12 @@ impl Client for Direct {
 
 fn count_window() -> Arc<BreakerConfig> {
     let [(_, config, _), ..] = fusebox_settings();
-    config
+    BreakerConfig::clone(&config)
 }
 
 fn time_window() -> Arc<BreakerConfig> {
     let [_, _, (_, config, _), ..] = fusebox_settings();
-    config
+    BreakerConfig::clone(&config)
 }
 
 fn wrapped(registry: &Registry, config: Arc<BreakerConfig>, timeouts: bool) -> impl Client + use<> {
