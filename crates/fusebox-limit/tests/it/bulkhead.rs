@@ -148,6 +148,20 @@ fn a_limit_that_adapts_is_not_moved_by_hand() {
 }
 
 #[test]
+fn a_place_says_how_its_call_ended() {
+    let clock = Arc::new(VirtualClock::new());
+    let config = AdaptiveConfig::new().with_initial(1);
+    let limit = Limit::adaptive(config, clock).unwrap();
+    limit.try_enter().unwrap().success();
+    assert_eq!(limit.snapshot().limit, 3);
+    limit.try_enter().unwrap().overloaded();
+    let now = limit.snapshot();
+    assert_eq!((now.limit, now.cuts, now.in_use), (2, 1, 0));
+    drop(limit.try_enter().unwrap());
+    assert_eq!(limit.snapshot().limit, 2, "nothing is said");
+}
+
+#[test]
 fn a_refusal_tells_the_limit_it_met() {
     let limit = Limit::bulkhead(3, 0).unwrap();
     let _inside: Vec<Place> = (0..3).map(|_| limit.try_enter().unwrap()).collect();
