@@ -89,24 +89,24 @@ impl Client for Direct {
     }
 }
 
-fn count_window() -> Arc<BreakerConfig> {
+fn count_window() -> BreakerConfig {
     let [(_, config, _), ..] = fusebox_settings();
     BreakerConfig::clone(&config)
 }
 
-fn time_window() -> Arc<BreakerConfig> {
+fn time_window() -> BreakerConfig {
     let [_, _, (_, config, _), ..] = fusebox_settings();
     BreakerConfig::clone(&config)
 }
 
-fn wrapped(registry: &Registry, config: Arc<BreakerConfig>, timeouts: bool) -> impl Client + use<> {
+fn wrapped(registry: &Registry, config: BreakerConfig, timeouts: bool) -> impl Client + use<> {
     let off = Settings::new()
         .with_attempt_timeout(Duration::MAX)
         .with_total_timeout(Duration::MAX);
     let settings = if timeouts { Settings::new() } else { off };
     let resilience = Resilience::builder(registry)
         .settings(settings)
-        .breaker(BreakerConfig::clone(&config))
+        .breaker(config)
         .build()
         .expect("these settings are valid");
     Direct

@@ -1,5 +1,6 @@
 //! The refusal of a circuit, and the error of a protected call.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,14 +12,55 @@ use crate::state::State;
 
 /// A call was refused by a circuit and never made.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("circuit {} of {} is {state}: the call was not permitted", of.circuit, of.service)]
+#[error("circuit {} of {} is {}: the call was not permitted", of.circuit, of.service, answer.state())]
 pub struct NotPermitted {
     of: Identity,
-    state: State,
-    left: Left,
+    answer: Answer,
 }
 
-/// The time left, in one word: refusing is what an open circuit does at the rate it is called.
+/// State and time left in one word: refusing is what an open circuit does at the rate it is called, and
+/// what a call returns has room for this also when it succeeds.
+///
+/// ```text
+/// state:2 | nanoseconds:62        all ones: nobody knows
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Answer(u64);
+
+const LEFT_BITS: u32 = 62;
+const LEFT_MASK: u64 = (1 << LEFT_BITS) - 1;
+
+impl Answer {
+    #[inline]
+    fn new(state: State, left: Left) -> Self {
+        let left = if left == Left::UNKNOWN {
+            LEFT_MASK
+        } else {
+            left.bits().min(LEFT_MASK - 1)
+        };
+        Self(u64::from(state.gauge()) << LEFT_BITS | left)
+    }
+
+    fn state(self) -> State {
+        State::ALL[(self.0 >> LEFT_BITS) as usize]
+    }
+
+    fn left(self) -> Option<Duration> {
+        let left = self.0 & LEFT_MASK;
+        (left != LEFT_MASK).then(|| Duration::from_nanos(left))
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("state", &self.state())
+            .field("left", &self.left())
+            .finish()
+    }
+}
+
+/// A time left, or asked for, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Left(u64);
 
@@ -45,6 +87,7 @@ impl From<Option<Duration>> for Left {
     }
 }
 
+#[cfg(all(test, fusebox_loom))]
 impl From<Left> for Option<Duration> {
     fn from(left: Left) -> Self {
         (left != Left::UNKNOWN).then(|| Duration::from_nanos(left.0))
@@ -67,8 +110,7 @@ impl NotPermitted {
     pub(crate) fn by(of: &Identity, state: State, left: Left) -> Self {
         Self {
             of: of.clone(),
-            state,
-            left,
+            answer: Answer::new(state, left),
         }
     }
 
@@ -84,13 +126,13 @@ impl NotPermitted {
 
     /// State of the circuit at the refusal: open, or half-open with all probes under way.
     pub fn state(&self) -> State {
-        self.state
+        self.answer.state()
     }
 
-    /// Time until the break ends; `None` when nobody knows (forced open without an end, or probes
+    /// Time until the break ends, at most 146 years; `None` when nobody knows (forced open without an end, or probes
     /// under way).
     pub fn retry_after(&self) -> Option<Duration> {
-        self.left.into()
+        self.answer.left()
     }
 }
 
@@ -126,5 +168,39 @@ impl<E> CallError<E> {
 impl<E> From<NotPermitted> for CallError<E> {
     fn from(refusal: NotPermitted) -> Self {
         CallError::NotPermitted(refusal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_tells_state_and_time_left() {
+        let longest = Duration::from_nanos(LEFT_MASK - 1);
+        for state in State::ALL {
+            for (left, told) in [
+                (None, None),
+                (Some(Duration::ZERO), Some(Duration::ZERO)),
+                (
+                    Some(Duration::from_millis(1_500)),
+                    Some(Duration::from_millis(1_500)),
+                ),
+                (Some(longest), Some(longest)),
+                (Some(longest + Duration::from_nanos(1)), Some(longest)),
+                (Some(Duration::MAX), Some(longest)),
+            ] {
+                let refusal = NotPermitted::new("s", "c", state, left);
+                assert_eq!((refusal.state(), refusal.retry_after()), (state, told));
+                assert_eq!(refusal, NotPermitted::new("s", "c", state, told));
+            }
+        }
+        let refusal = NotPermitted::new("s", "c", State::HalfOpen, None);
+        assert_eq!(
+            refusal.to_string(),
+            "circuit c of s is half_open: the call was not permitted"
+        );
+        assert!(format!("{refusal:?}").contains("HalfOpen"));
+        assert_eq!(size_of::<CallError<u64>>(), 24);
     }
 }
