@@ -103,7 +103,10 @@ fn switched_off_it_wires_the_same_types_that_never_refuse() {
         registry.register("file", small()).is_err(),
         "a clash is one all the same"
     );
-    assert!(Registry::new("api_gateway").is_enabled());
+    assert!(!breaker.is_enabled());
+    let registry = Registry::new("api_gateway");
+    let breaker = registry.register("file", small()).expect("free");
+    assert!(registry.is_enabled() && breaker.is_enabled());
 }
 
 #[test]

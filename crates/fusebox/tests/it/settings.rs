@@ -281,6 +281,12 @@ fn the_most_specific_pattern_wins_alone() {
     );
     assert_eq!(CircuitSettings::new().pattern_for("any"), None);
     assert_eq!(again.circuits().count(), 4);
+    // With either of the two there is something.
+    let mut some = Overrides::new();
+    some.failure_threshold = Some(3);
+    let defaults_alone = CircuitSettings::new().with_defaults(some.clone());
+    let circuits_alone = CircuitSettings::new().with_circuits("a*", some);
+    assert!(!defaults_alone.is_empty() && !circuits_alone.expect("a pattern").is_empty());
     assert!(!again.is_empty() && CircuitSettings::new().is_empty());
     assert_eq!(again.defaults(), &given(&[("success_threshold", "9")]));
 }
@@ -760,6 +766,13 @@ all = 7
 
     #[test]
     fn what_is_no_toml_is_refused_with_its_lines() {
+        // A number that no integer holds is shown as it was written.
+        let huge = "[defaults]\nfailure_threshold = 99999999999999999999\n";
+        let error = CircuitSettings::from_toml(huge).expect_err("too many");
+        assert!(
+            error.to_string().contains(" is 99999999999999999999;"),
+            "{error}"
+        );
         let error = CircuitSettings::from_toml("[defaults]\nfailure_rate = \n").expect_err("bad");
         let shown = error.to_string();
         assert!(shown.starts_with("line 2: not TOML: "), "{shown}");
