@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use fusebox::{BreakerConfig, CircuitBreaker, VirtualClock};
 use fusebox_bench::cases::fusebox_settings;
-use fusebox_bench::operation;
+use fusebox_bench::{operation, wrappers};
 
-const SCENARIOS: [&str; 9] = [
+const SCENARIOS: [&str; 11] = [
     "bare_call",
     "count_closed",
     "count_closed_permit",
@@ -19,6 +19,8 @@ const SCENARIOS: [&str; 9] = [
     "time_slow_closed",
     "open_refused",
     "half_open_refused",
+    "wrapper_off",
+    "wrapper_closed",
 ];
 
 fn main() -> ExitCode {
@@ -94,6 +96,8 @@ fn run(scenario: &str, times: u32) -> bool {
             let _probes: Vec<_> = std::iter::from_fn(|| breaker.try_acquire().ok()).collect();
             closed(&breaker, times, u32::MAX);
         }
+        "wrapper_off" => wrapped(0, times),
+        "wrapper_closed" => wrapped(3, times),
         _ => return false,
     }
     true
@@ -105,4 +109,15 @@ fn closed(breaker: &CircuitBreaker, times: u32, failing: u32) {
         let fail = turn.is_multiple_of(failing);
         drop(black_box(breaker.call_sync(|| operation(fail))));
     }
+}
+
+/// Calls through a wrapper of `#[resilient]`: which of the ways that are timed.
+fn wrapped(way: usize, times: u32) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a timer can be had");
+    let _inside = runtime.enter();
+    let [mut methods, _] = wrappers::all();
+    (methods.ways[way].closed)(u64::from(times));
 }
