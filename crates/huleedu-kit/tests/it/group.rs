@@ -1,5 +1,8 @@
-//! Consumer groups with several members over the embedded broker: what the platform before this one
-//! got wrong (its flaws are named C1 to C12 in the tests) must not come back.
+//! Consumer groups with several members: what the platform before this one got wrong (its flaws are named C1
+//! to C12 in the tests) must not come back.
+//!
+//! They run on librdkafka's mock cluster, the two that ask most of a broker also on ours, and with
+//! `TEST_BROKER=durable` all of them do.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,6 +14,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use fusebox_devbroker::{DevBroker, DevBrokerConfig};
 use fusebox_kafka::mock::EmbeddedBroker;
 use huleedu_contracts::{envelope::EventEnvelope, headers, ids::CorrelationId, topics::Topic};
 use huleedu_kit::{
@@ -133,9 +137,40 @@ impl EventHandler for Apply {
     }
 }
 
+/// What the members talk to.
+enum Cluster {
+    /// librdkafka's.
+    Mock(EmbeddedBroker),
+    /// Ours, with its log on disk.
+    Durable(DevBroker),
+}
+
+impl Cluster {
+    fn wanted() -> Self {
+        match std::env::var("TEST_BROKER").as_deref() {
+            Ok("durable") => Self::durable(),
+            Ok(other) => panic!("TEST_BROKER is `{other}`; allowed: durable"),
+            Err(_) => Self::Mock(embedded_broker().unwrap()),
+        }
+    }
+
+    fn durable() -> Self {
+        let topics = Topic::ALL.iter().map(|topic| (topic.as_str(), 3));
+        let config = DevBrokerConfig::temporary().with_topics(topics);
+        Self::Durable(DevBroker::start(config).unwrap())
+    }
+
+    fn bootstrap_servers(&self) -> String {
+        match self {
+            Self::Mock(broker) => broker.bootstrap_servers().to_owned(),
+            Self::Durable(broker) => broker.bootstrap_servers(),
+        }
+    }
+}
+
 /// A broker, a store, and members that come and go.
 struct Group {
-    broker: EmbeddedBroker,
+    broker: Cluster,
     store: Store,
     plan: Arc<Plan>,
     metrics: Metrics,
@@ -157,6 +192,10 @@ impl Joined {
 
 impl Group {
     async fn new() -> Self {
+        Self::on(Cluster::wanted()).await
+    }
+
+    async fn on(broker: Cluster) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let service = ServiceId::EssayLifecycle;
         let env = service_env(service, "", folder.path());
@@ -167,7 +206,7 @@ impl Group {
             observer: Arc::new(NoObserver),
         };
         Self {
-            broker: embedded_broker().unwrap(),
+            broker,
             store: Store::open(service, options, SCHEMA).await.unwrap(),
             plan: Plan::new(),
             metrics: Metrics::new(service, fusebox::Registry::new(service.name())),
@@ -300,7 +339,15 @@ fn assert_in_order(seen: &[(i64, String, String)], per_partition: usize) {
 /// its queue along, so that two members worked at the same events.
 #[tokio::test(flavor = "multi_thread")]
 async fn members_come_and_go_and_no_event_is_tried_twice_skipped_or_out_of_order() {
-    let group = Group::new().await;
+    members_come_and_go(Group::new().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_on_our_own_broker() {
+    members_come_and_go(Group::on(Cluster::durable()).await).await;
+}
+
+async fn members_come_and_go(group: Group) {
     let each = 150;
     for partition in 0..3 {
         let names = numbered(0, each).map(|n| format!("{partition}-{n}"));
@@ -323,8 +370,18 @@ async fn members_come_and_go_and_no_event_is_tried_twice_skipped_or_out_of_order
     })
     .await
     .unwrap();
-    // The first leaves in the middle of its work.
-    first.leave().await;
+    // The first leaves in the middle of its work; what it has begun may end, or it would be dropped after
+    // the time of grace and tried again, as it should.
+    let pump = async {
+        loop {
+            group.plan.permits.add_permits(1);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        () = first.leave() => {}
+        () = pump => {}
+    }
     group.plan.permits.add_permits(10_000);
     let seen = group.until_seen(3 * each).await;
     // Whoever leaves while the group is still moving has its last commit refused, and those events come
@@ -387,7 +444,15 @@ async fn an_event_that_hangs_is_dropped_before_another_member_gets_it() {
 /// was lost; C8: events from before the first join were never seen.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_event_holds_up_its_partition_alone_and_is_never_committed_past() {
-    let group = Group::new().await;
+    a_failing_event_holds_up_its_partition(Group::new().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_event_holds_up_its_partition_alone_on_our_own_broker() {
+    a_failing_event_holds_up_its_partition(Group::on(Cluster::durable()).await).await;
+}
+
+async fn a_failing_event_holds_up_its_partition(group: Group) {
     group
         .plan
         .failing
@@ -595,8 +660,8 @@ async fn a_slow_worker_pauses_its_partition_and_the_lag_is_shown_until_it_is_gon
 /// The copy really arrives in the dead-letter topic, through the service's own drainer.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_dead_letter_topic_gets_the_bytes_as_they_came() {
-    let broker = embedded_broker().unwrap();
-    let bootstrap = broker.bootstrap_servers().to_owned();
+    let broker = Cluster::wanted();
+    let bootstrap = broker.bootstrap_servers();
     let folder = tempfile::tempdir().unwrap();
     let service = crate::flow::start(&bootstrap, &folder, &Arc::default()).await;
     let producer: FutureProducer = ClientConfig::new()
