@@ -190,7 +190,7 @@ impl JournalDesk {
     pub(super) async fn event(&self, position: i64) -> Result<EventDetail, AdminError> {
         let missing = || {
             AdminError::NotFound(format!(
-                "event {position} among those that wait (a journal keeps none that was sent)"
+                "event {position} that waits (a journal keeps no others)"
             ))
         };
         let wanted = place(position).ok_or_else(missing)?;

@@ -26,7 +26,8 @@ pub(crate) async fn run(args: &BlockedArgs) -> anyhow::Result<ExitCode> {
 
 async fn list(places: &[Place], json: bool) -> anyhow::Result<ExitCode> {
     let (mut rows, mut objects, mut stopped) = (Vec::new(), Vec::new(), Vec::new());
-    for place in places {
+    let sending = places.iter().filter(|place| place.sends());
+    for place in sending.clone() {
         let hand = Hand::on(place, Purpose::Look).await?;
         let Some(lanes) = hand.blocked().await? else {
             stopped.push(place.name());
@@ -62,10 +63,13 @@ async fn list(places: &[Place], json: bool) -> anyhow::Result<ExitCode> {
         out::line(&out::table(&head, &rows))?;
     }
     if !stopped.is_empty() {
+        let who = if stopped.len() == sending.count() {
+            "no service runs here".to_owned()
+        } else {
+            format!("not running: {}", stopped.join(", "))
+        };
         out::note(&format!(
-            "nobody sends for {}: nothing is held up there while its process is stopped; what waits is in \
-             `huleedu journal list`",
-            stopped.join(", ")
+            "{who}; nothing is held up while nobody sends, and what waits is in `huleedu journal list`"
         ));
     }
     Ok(ExitCode::SUCCESS)

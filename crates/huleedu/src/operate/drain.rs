@@ -72,7 +72,7 @@ pub(crate) async fn run(
     let mut stop = StopSignal::listen()?;
     // All are owned before anything is sent: a service that runs is found out first.
     let mut owned = Vec::new();
-    for place in places {
+    for place in places.iter().filter(|place| place.sends()) {
         owned.push((place.name(), own(place).await?));
     }
     let (mut worst, mut objects) = (End::Empty, Vec::new());

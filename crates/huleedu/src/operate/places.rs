@@ -65,6 +65,20 @@ impl Place {
         Self::new(name, Kept::Journal(dir), &common, None)
     }
 
+    /// Whether a process has it now.
+    pub(crate) fn has_owner(&self) -> anyhow::Result<bool> {
+        let owner = self.owner_at.as_ref().map(SocketPath::owner);
+        Ok(owner.transpose()?.flatten().is_some())
+    }
+
+    /// Whether events are sent from here.
+    pub(crate) fn sends(&self) -> bool {
+        match self.kept {
+            Kept::Store { service, .. } => service.uses_kafka(),
+            Kept::Journal(_) => true,
+        }
+    }
+
     /// Its name in identifiers.
     pub(crate) fn name(&self) -> &str {
         &self.name
@@ -109,9 +123,10 @@ fn in_folder(folder: &Path, service: Option<ServiceId>, env: &Env) -> anyhow::Re
         // `up` gives each its socket beside what it keeps, whatever the environment says.
         if id.publishes_without_state() {
             let dir = platform::journal_dir(&folder, id);
-            if is_journal(&dir)? {
-                let kept = Kept::Journal(dir.clone());
-                places.push(Place::new(name, kept, &common, None));
+            let place = Place::new(name, Kept::Journal(dir.clone()), &common, None);
+            // One that runs answers also when it keeps nothing on disk (KAFKA_PUBLISH_MODE=memory).
+            if place.has_owner()? || is_journal(&dir)? {
+                places.push(place);
             }
             journals.push(dir);
         } else if platform::database_file(&folder, id).is_file() {
@@ -177,15 +192,19 @@ fn from_env(service: ServiceId, env: &Env) -> anyhow::Result<Place> {
         Some(Home::Journal(dir)) if dir.as_os_str().is_empty() => {
             bail!(missing("KAFKA_JOURNAL_DIR"))
         }
-        Some(Home::Journal(dir)) if !is_journal(dir)? => {
-            bail!("there is no journal in {}", dir.display())
-        }
         Some(Home::Journal(dir)) => Kept::Journal(dir.to_owned()),
         None => bail!("{service} keeps no events"),
     };
     let setting = common.admin_socket.as_deref();
     let name = service.slug().to_owned();
-    Ok(Place::new(name, kept, &common, setting))
+    let place = Place::new(name, kept, &common, setting);
+    if let Kept::Journal(dir) = &place.kept
+        && !place.has_owner()?
+        && !is_journal(dir)?
+    {
+        bail!("there is no journal in {}", dir.display());
+    }
+    Ok(place)
 }
 
 fn name_of(dir: &Path) -> String {

@@ -463,7 +463,7 @@ async fn the_gateways_journal_is_seen_and_changed_live_and_drained_when_it_is_de
     assert!(ask(&["journal", "show", "api-gateway/3"], folder).contains(r#"{"n":3}"#));
     let (code, _, stderr) = try_ask(&["journal", "show", "api-gateway/2"], folder);
     assert!(
-        code == 1 && stderr.contains("event 2 among those that wait"),
+        code == 1 && stderr.contains("event 2 that waits"),
         "{stderr}"
     );
     assert!(ask(&["journal", "verify"], folder).contains("sound"));
