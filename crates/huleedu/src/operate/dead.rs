@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{
     args::{DeadArgs, DeadCommand, DeadFilter, WhichDead},
     hand::{Hand, Purpose},
+    journal::skip_if_gone,
     places::{self, Place},
     show,
 };
@@ -57,7 +58,7 @@ async fn list(
     let (mut rows, mut objects, mut more) = (Vec::new(), Vec::new(), Vec::new());
     for place in places {
         let hand = Hand::on(place, Purpose::Look).await?;
-        let letters = hand.dead(&query(filter, limit)).await?;
+        let letters = skip_if_gone(place, hand.dead(&query(filter, limit)).await)?;
         if limit > 0 && letters.len() >= limit {
             more.push(place.name());
         }
@@ -161,7 +162,7 @@ async fn chosen<'a>(
     if which.all {
         for place in places {
             let hand = Hand::on(place, Purpose::Look).await?;
-            let letters = hand.dead(&query(&which.filter, 0)).await?;
+            let letters = skip_if_gone(place, hand.dead(&query(&which.filter, 0)).await)?;
             if !letters.is_empty() {
                 all.push((place, letters.iter().map(|letter| letter.id).collect()));
             }

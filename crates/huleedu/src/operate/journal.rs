@@ -124,24 +124,26 @@ async fn list(places: &[Place], query: &ListArgs, json: bool) -> anyhow::Result<
     for place in places {
         let hand = Hand::on(place, Purpose::Look).await?;
         let mut count = 0;
-        hand.events(&wanted, |event| {
-            count += 1;
-            let id = format!("{}/{}", place.name(), event.position);
-            if json {
-                objects.push(with_id(&id, event)?);
-                return Ok(());
-            }
-            rows.push(vec![
-                id,
-                event.topic,
-                event.key.unwrap_or_else(|| "-".to_owned()),
-                event.event_id,
-                event.bytes.to_string(),
-                show::ago(event.admitted_at_ms),
-            ]);
-            Ok(())
-        })
-        .await?;
+        let listed = hand
+            .events(&wanted, |event| {
+                count += 1;
+                let id = format!("{}/{}", place.name(), event.position);
+                if json {
+                    objects.push(with_id(&id, event)?);
+                    return Ok(());
+                }
+                rows.push(vec![
+                    id,
+                    event.topic,
+                    event.key.unwrap_or_else(|| "-".to_owned()),
+                    event.event_id,
+                    event.bytes.to_string(),
+                    show::ago(event.admitted_at_ms),
+                ]);
+                Ok(())
+            })
+            .await;
+        skip_if_gone(place, listed)?;
         if query.limit > 0 && count >= query.limit {
             more.push(place.name());
         }
@@ -161,6 +163,20 @@ async fn list(places: &[Place], query: &ListArgs, json: bool) -> anyhow::Result<
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// One of several places that keeps nothing must not hide what the others have.
+pub(super) fn skip_if_gone<T: Default>(
+    place: &Place,
+    result: anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    match result {
+        Err(error) if error.is::<Gone>() => {
+            out::note(&format!("{}: left out: {error}", place.name()));
+            Ok(T::default())
+        }
+        result => result,
+    }
 }
 
 async fn show(places: &[Place], id: &str, json: bool) -> anyhow::Result<ExitCode> {
@@ -223,7 +239,7 @@ async fn export(places: &[Place], sink: &mut dyn Write, dead: bool) -> anyhow::R
         };
         if dead {
             let query = DeadQuery::default();
-            for letter in hand.dead(&query).await? {
+            for letter in skip_if_gone(place, hand.dead(&query).await)? {
                 let detail = hand.dead_letter(letter.id).await?;
                 line(&with_id(
                     &format!("{}/{}", place.name(), letter.id),
@@ -237,11 +253,11 @@ async fn export(places: &[Place], sink: &mut dyn Write, dead: bool) -> anyhow::R
             limit: 0,
             ..EventQuery::default()
         };
-        hand.events(&query, |event| {
+        let listed = hand.events(&query, |event| {
             positions.push(event.position);
             Ok(())
-        })
-        .await?;
+        });
+        skip_if_gone(place, listed.await)?;
         for position in positions {
             let id = format!("{}/{position}", place.name());
             match hand.event(&position.to_string()).await {
@@ -262,6 +278,12 @@ async fn verify(places: &[Place], json: bool) -> anyhow::Result<ExitCode> {
     let mut reports = Vec::new();
     let mut sound = true;
     for place in places {
+        if let Kept::Journal(dir) = &place.kept
+            && !places::is_journal(dir)?
+        {
+            out::note(&format!("{}: left out: it has no journal", place.name()));
+            continue;
+        }
         let mut progress = Progress::new();
         let (checked, findings) = match &place.kept {
             Kept::Store { service, url } => {

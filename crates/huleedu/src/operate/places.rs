@@ -214,7 +214,7 @@ fn name_of(dir: &Path) -> String {
     )
 }
 
-fn is_journal(dir: &Path) -> anyhow::Result<bool> {
+pub(crate) fn is_journal(dir: &Path) -> anyhow::Result<bool> {
     match Journal::inspect(dir) {
         Ok(_) => Ok(true),
         Err(OpenError::NoJournal { .. }) => Ok(false),

@@ -552,6 +552,41 @@ async fn an_owner_is_seen_from_its_data_directory_wherever_its_socket_is() {
     }
 }
 
+/// A gateway that keeps its events in memory is asked like the others, and hides nothing of theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_without_a_journal_is_left_out_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let class = Service::start(ServiceId::ClassManagement, folder, "127.0.0.1:1");
+    make_class(&class, "a").await;
+    let memory = [("KAFKA_PUBLISH_MODE", "memory")];
+    let gateway = Service::start_with(ServiceId::ApiGateway, folder, "127.0.0.1:1", &memory);
+    let stats = json(&["journal", "stats"], folder);
+    assert_eq!(
+        texts(&stats, "service"),
+        ["class-management", "api-gateway"]
+    );
+    assert_eq!(stats[1]["process"], gateway.running.0.id());
+    for (command, part) in [
+        (["journal", "list"].as_slice(), "class-management/1"),
+        (&["journal", "export"], "class-management/1"),
+        (
+            &["journal", "verify"],
+            "class-management: 1 rows read, sound",
+        ),
+        (&["dead", "list"], "no dead letters"),
+        (&["blocked", "list"], "nothing is held up"),
+    ] {
+        let (code, stdout, stderr) = try_ask(command, folder);
+        assert!(
+            code == 0 && stdout.contains(part),
+            "{command:?}: {stdout}{stderr}"
+        );
+        let said = stderr.contains("api-gateway: left out");
+        assert_eq!(said, command[0] != "blocked", "{command:?}: {stderr}");
+    }
+}
+
 /// Under block-key a refused event holds up its key; the operator sees it, tries it again in its place, or
 /// gives it up.
 #[tokio::test(flavor = "multi_thread")]
