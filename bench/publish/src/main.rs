@@ -6,6 +6,11 @@
 //!
 //! - *safe*: until `publish` has returned: the bare producer's acknowledgement, the journal's sync.
 //! - *in Kafka*: until Kafka has acknowledged the last event.
+//!
+//! `publish open [SECONDS] [ROUNDS] [RATE ...]`: the same events at the same times through both, RATEs in a
+//! second, by default 200, and 30 and 60 % of what 64 writers get through the bare producer at 1 ms.
+
+mod open;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -194,9 +199,34 @@ fn millis(time: Duration) -> String {
     format!("{:.2}", time.as_secs_f64() * 1e3)
 }
 
+async fn open_loop(mut arguments: impl Iterator<Item = String>) -> Result<(), Failure> {
+    let seconds: u64 = arguments.next().map_or(Ok(2), |text| text.parse())?;
+    let rounds: usize = arguments.next().map_or(Ok(3), |text| text.parse())?;
+    let mut rates = Vec::new();
+    for rate in arguments {
+        rates.push(rate.parse()?);
+    }
+    if rates.is_empty() {
+        let kafka = EmbeddedBroker::start(&[(TOPIC, 4)])?;
+        kafka.delay(Duration::from_millis(1))?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a rate"
+        )]
+        let most = bare(&kafka, 64, 20_000).await?.kafka as u64;
+        println!("64 writers get {most} events a second through the bare producer at 1 ms.\n");
+        rates.extend([200, most * 3 / 10, most * 6 / 10]);
+    }
+    open::compare(&rates, &[1, 5], Duration::from_secs(seconds), rounds).await
+}
+
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<(), Failure> {
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if(|first| first == "open").is_some() {
+        return open_loop(arguments).await;
+    }
     let events: usize = arguments.next().map_or(Ok(20_000), |text| text.parse())?;
     let rounds: usize = arguments.next().map_or(Ok(3), |text| text.parse())?;
     println!("| writers | round trip | through | safe/s | p50 ms | p99 ms | in Kafka/s | p50 ms to Kafka |");

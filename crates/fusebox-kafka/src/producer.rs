@@ -38,7 +38,8 @@ pub struct KafkaProducerConfig {
     pub bootstrap_servers: String,
     /// The name the brokers log.
     pub client_id: String,
-    /// How long a batch waits for company. Default 2 ms.
+    /// How long a batch waits for company. Default: not at all. What a journal syncs together comes
+    /// together, and while five requests are under way the next batch grows by itself.
     pub linger: Duration,
     /// Whether the producer ends with the first record that a broker refuses, as [`Broker`] demands of
     /// one that a drainer feeds. Default yes. Without, what is behind that record overtakes it: for a
@@ -72,7 +73,7 @@ impl KafkaProducerConfig {
         Self {
             bootstrap_servers: bootstrap_servers.into(),
             client_id: client_id.into(),
-            linger: Duration::from_millis(2),
+            linger: Duration::ZERO,
             ends_when_refused: true,
             extra: Vec::new(),
         }
@@ -84,7 +85,7 @@ impl KafkaProducerConfig {
         config
             .set("bootstrap.servers", &self.bootstrap_servers)
             .set("client.id", &self.client_id)
-            .set("linger.ms", self.linger.as_millis().to_string())
+            .set("linger.ms", (self.linger.as_secs_f64() * 1e3).to_string())
             // Order and no duplicates as long as this producer lives.
             .set("acks", "all")
             .set("enable.idempotence", "true")

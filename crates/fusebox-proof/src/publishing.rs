@@ -18,6 +18,9 @@ use uuid::Uuid;
 
 use crate::history::EventName;
 
+/// Records that a publisher that is to be killed may have sent and not settled: one death repeats no more.
+pub const WINDOW: usize = 16;
+
 /// A publisher at work.
 #[derive(Debug)]
 pub struct Publishing {

@@ -20,7 +20,7 @@ use crate::{
 };
 pub use promise::Pending;
 use promise::{promise, ready};
-use threads::{Desk, Leaving, Orders, Waiting};
+use threads::{Desk, Hook, Leaving, Orders, Waiting};
 
 pub(crate) const LOCK: &str = "LOCK";
 pub(crate) const DEAD: &str = "dead";
@@ -189,6 +189,31 @@ impl Journal {
         Ok(read.into_iter().map(|read| read.stored).collect())
     }
 
+    /// Like [`peek`](Self::peek), without touching the disk: `None` when that would be needed. Does not
+    /// block.
+    ///
+    /// # Errors
+    /// When the journal is closed.
+    pub fn peek_recent(
+        &self,
+        after: Position,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Option<Vec<Stored>>, JournalError> {
+        self.shared.check_open()?;
+        let read = self.shared.log.recent(after.0, limit, bytes);
+        Ok(read.map(|read| read.into_iter().map(|read| read.stored).collect()))
+    }
+
+    /// Calls `hook` after each group that has become durable, before those who appended it are answered.
+    ///
+    /// It runs on the thread that commits, so it must return at once and must not panic. A later hook
+    /// takes the place of an earlier one, and [`close`](Self::close) lets go of it.
+    pub fn on_append(&self, hook: impl Fn() + Send + Sync + 'static) {
+        let mut orders = self.shared.desk.lock();
+        orders.on_append = Some(Hook(Arc::new(hook)));
+    }
+
     /// Marks records as delivered. They are not handed out again by this process at once, and by later
     /// ones when the result is there. Settled positions are left alone.
     pub fn settle(&self, positions: &[Position]) -> Pending<Result<(), JournalError>> {
@@ -310,6 +335,7 @@ impl Threads {
                 tracing::error!("a thread of the journal has panicked");
             }
         }
+        self.shared.desk.lock().on_append = None;
         // A burial under way is waited for, later ones are refused.
         let _work = guard(&self.shared.dead_work);
         // Whoever came too late is told so.

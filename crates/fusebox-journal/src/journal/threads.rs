@@ -1,6 +1,7 @@
 //! The journal's threads: one commits groups, one saves the cursor, one keeps spares ready.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,6 +37,18 @@ pub(super) struct Orders {
     pub(super) room_waiters: Vec<Promise<()>>,
     pub(super) refused: Refusals,
     pub(super) append_times: Histogram,
+    /// Called after each group.
+    pub(super) on_append: Option<Hook>,
+}
+
+/// What somebody else wants to be done.
+#[derive(Clone)]
+pub(super) struct Hook(pub(super) Arc<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hook")
+    }
 }
 
 impl Orders {
@@ -145,7 +158,7 @@ pub(super) fn commit(shared: &Arc<Shared>) {
     let desk = &shared.desk;
     let most = shared.config.max_group_bytes as u64;
     loop {
-        let group = {
+        let (group, hook) = {
             let mut orders = desk.lock();
             while orders.queue.is_empty() {
                 if orders.closing {
@@ -162,7 +175,8 @@ pub(super) fn commit(shared: &Arc<Shared>) {
                 }
                 count += 1;
             }
-            orders.queue.drain(..count).collect::<Vec<_>>()
+            let hook = orders.on_append.clone();
+            (orders.queue.drain(..count).collect::<Vec<_>>(), hook)
         };
         let size: u64 = group.iter().map(|w| w.size).sum();
         let (records, callers): (Vec<_>, Vec<_>) = group
@@ -170,6 +184,11 @@ pub(super) fn commit(shared: &Arc<Shared>) {
             .map(|w| (w.record, (w.promise, w.since)))
             .unzip();
         let appended = shared.log.append(&records);
+        if let Some(Hook(hook)) = hook
+            && appended.accepted > 0
+        {
+            hook();
+        }
         let now = shared.fs.now();
         let was_busy = {
             let mut orders = desk.lock();

@@ -146,6 +146,24 @@ impl Log {
         Ok(page.records)
     }
 
+    /// The same from memory alone, at once; `None` when that needs the disk.
+    pub(crate) fn recent(&self, after: u64, limit: usize, bytes: usize) -> Option<Vec<Read>> {
+        let mut page = Page {
+            limit,
+            bytes_left: bytes,
+            records: Vec::new(),
+        };
+        let mut position = after.saturating_add(1);
+        while !page.is_full() {
+            position = match self.plan(&mut page, position) {
+                Plan::FromMemory(next) => next,
+                Plan::Gap(_) | Plan::Disk { .. } if page.records.is_empty() => return None,
+                Plan::Done | Plan::Gap(_) | Plan::Disk { .. } => break,
+            };
+        }
+        Some(page.records)
+    }
+
     /// Takes from memory what is there, or says where the next record must be.
     fn plan(&self, page: &mut Page, position: u64) -> Plan {
         let state = self.state();

@@ -49,6 +49,39 @@ fn a_closed_journal_refuses_everything() {
     assert_eq!(owner.stats().dead, 1);
 }
 
+/// Who reads on must not wait for a thread, and must not be called for what is not safe yet.
+#[test]
+fn who_reads_on_is_called_when_it_is_safe_and_finds_it_in_memory() {
+    let fs = SimFs::new(1);
+    let mut config = small();
+    config.cache_bytes = 4_000;
+    let journal = Journal::open_on(Arc::new(fs.clone()), "/j", config).unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let seen = journal.clone();
+    journal.on_append(move || {
+        let page = seen.peek_recent(Position::START, 100, 1 << 20);
+        tell.send(page.unwrap().map(|page| numbers(&page))).unwrap();
+    });
+    let held = hold(&fs);
+    let pending = journal.append(entry(0, 1_000));
+    let early = told.recv_timeout(Duration::from_millis(50));
+    assert!(early.is_err(), "called before the sync: {early:?}");
+    drop(held);
+    pending.wait().unwrap();
+    assert_eq!(told.recv().unwrap(), Some(vec![0]));
+    // More than memory keeps: from the start it takes the disk, and the newest are still at hand.
+    fill(&journal, 1, 11, 1_000);
+    let oldest = journal.peek_recent(Position::START, 100, 1 << 20);
+    assert_eq!(oldest.unwrap(), None);
+    let newest = journal.peek_recent(Position(10), 100, 1 << 20).unwrap();
+    assert_eq!(numbers(&newest.unwrap()), [10]);
+    let none = journal.peek_recent(Position(11), 100, 1 << 20).unwrap();
+    assert_eq!(none, Some(Vec::new()));
+    let disk = journal.peek(Position::START, 100, 1 << 20).unwrap();
+    assert_eq!(numbers(&disk), (0..11).collect::<Vec<_>>());
+    journal.close().unwrap();
+}
+
 #[test]
 fn the_quota_of_records_refuses_and_has_room_again() {
     let dir = tempfile::tempdir().unwrap();

@@ -15,6 +15,9 @@ use crate::record::{Parked, Position, Record};
 /// About how many bytes are read at once.
 const PAGE_BYTES: usize = 4 << 20;
 
+/// How many records are taken from the journal's memory at once, which is done between two other things.
+const RECENT: usize = 256;
+
 /// The journal as the drainer sees it. Clones are the same journal.
 ///
 /// Reading and burying block and are done on tokio's blocking threads; appending and settling are done
@@ -53,10 +56,20 @@ impl JournalBacklog {
     /// Records behind `after` that wait, as they lie in the journal. Unreadable ones are buried.
     pub(crate) async fn read(&self, after: u64, limit: usize) -> Result<Vec<Parked>, BacklogError> {
         let this = self.clone();
+        let after = fusebox_journal::Position(after);
+        // What was just appended is handed on at once: no thread has to be woken for it.
+        let recent = this
+            .journal
+            .peek_recent(after, limit.min(RECENT), PAGE_BYTES)
+            .map_err(|error| BacklogError::new("read the journal", error))?;
+        if let Some(page) = recent {
+            let records: Result<Vec<_>, _> = page.iter().map(|s| this.parked(s)).collect();
+            if let Ok(records) = records {
+                return Ok(records);
+            }
+        }
         blocking("read the journal", move || {
-            let page = this
-                .journal
-                .peek(fusebox_journal::Position(after), limit, PAGE_BYTES)?;
+            let page = this.journal.peek(after, limit, PAGE_BYTES)?;
             let mut records = Vec::with_capacity(page.len());
             for stored in page {
                 match this.parked(&stored) {
@@ -212,6 +225,10 @@ impl Backlog for JournalBacklog {
     }
 
     fn appears_in_order(&self) -> bool {
+        true
+    }
+
+    fn reads_beside_other_work(&self) -> bool {
         true
     }
 }

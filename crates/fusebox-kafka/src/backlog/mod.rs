@@ -51,6 +51,12 @@ pub trait Backlog: Send + Sync {
         false
     }
 
+    /// Whether what lies behind all that was read before may be read while other records are being
+    /// settled, buried or counted. The drainer then need not wait with new records for a disk that syncs.
+    fn reads_beside_other_work(&self) -> bool {
+        false
+    }
+
     /// Until when this process may send what it has read, where several processes share a backlog and
     /// one of them sends. `None`: nobody else does.
     ///

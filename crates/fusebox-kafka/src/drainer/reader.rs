@@ -12,6 +12,8 @@ pub(super) struct Reader {
     limit: usize,
     /// Everything up to here has been read since reading last began at the start.
     cursor: Position,
+    /// Everything up to here has been read at some time.
+    furthest: Position,
     /// The last page came back empty, and nobody has said since that there is more.
     at_end: bool,
     /// Somebody said so while the page was being read.
@@ -24,6 +26,7 @@ impl Reader {
             page: VecDeque::new(),
             limit: limit.max(1),
             cursor: Position::START,
+            furthest: Position::START,
             at_end: false,
             called: false,
         }
@@ -47,6 +50,12 @@ impl Reader {
     /// Whether a page should be read.
     pub(super) fn wants_page(&self) -> bool {
         self.page.is_empty() && !self.at_end
+    }
+
+    /// Whether the next page lies behind all that was read before: it holds nothing that is in the window,
+    /// or was, and has just been settled.
+    pub(super) fn reads_on(&self) -> bool {
+        self.cursor == self.furthest
     }
 
     /// The backlog may hold more than was read.
@@ -82,6 +91,7 @@ impl Reader {
         self.at_end = page.is_empty() && !self.called;
         if let Some(last) = page.last() {
             self.cursor = self.cursor.max(last.position);
+            self.furthest = self.furthest.max(self.cursor);
         }
         self.page
             .extend(page.into_iter().filter(|parked| !is_known(parked.position)));

@@ -38,7 +38,6 @@ impl JournalFirst {
         // Before it can be sent, or its acknowledgement could be missed.
         let receipt = drainer.expect(event_id);
         let position = self.append(entry).await?;
-        drainer.wake();
         let position = crate::backlog::to_kafka(position);
         Ok(Accepted::expecting(event_id, Some(position), receipt))
     }

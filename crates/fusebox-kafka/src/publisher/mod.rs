@@ -90,6 +90,9 @@ impl ResilientPublisher {
     ) -> (Self, PublisherWorker) {
         let backlog = JournalBacklog::new(journal, config.clock.clone());
         let drainer = drainer(Arc::new(backlog.clone()), broker, &breaker, &config);
+        // The drainer hears of an event as soon as its publisher does.
+        let handle = drainer.handle();
+        backlog.journal().on_append(move || handle.wake());
         let path = Path::Journal(JournalFirst::new(backlog, Line::new(config.when_full)));
         Self::assemble(
             Mode::JournalFirst,

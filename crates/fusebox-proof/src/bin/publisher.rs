@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Parser;
 use fusebox_proof::history::EventName;
-use fusebox_proof::publishing::{Options, Publishing, publish};
+use fusebox_proof::publishing::{Options, Publishing, WINDOW, publish};
 use tokio::task::JoinSet;
 
 #[derive(Debug, Parser)]
@@ -36,6 +36,7 @@ async fn main() -> anyhow::Result<()> {
     // A circuit that notices within the life of this process.
     options.publisher.drainer.stall_after = Duration::from_millis(200);
     options.publisher.drainer.stall_every = Duration::from_millis(50);
+    options.publisher.drainer.max_records = WINDOW;
     options.journal.segment_bytes = 256 << 10;
     options.journal.dead_segment_bytes = 256 << 10;
     options.journal.max_record_bytes = 64 << 10;

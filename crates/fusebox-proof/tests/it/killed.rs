@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use fusebox_proof::history::{EventName, Found, Ledger};
+use fusebox_proof::publishing::WINDOW;
 use huleedu_contracts::ids::EventId;
 use huleedu_kit::ServiceId;
 use huleedu_kit::store::{Migration, NoObserver, Store, StoreOptions};
@@ -170,6 +171,14 @@ async fn kills_during_outages_lose_and_reorder_nothing() {
     verdict.assert_complete_and_in_order();
     // Whoever reads can tell every repetition, also without the id: all occurrences but one say so.
     assert_eq!(verdict.unmarked, 0, "{verdict}");
+    // A death repeats what was sent and not settled in a cursor that survives it, and nothing else does:
+    // no producer was replaced, and outages repeat nothing.
+    println!(
+        "{:.1} repetitions for each death, at most {WINDOW} are allowed",
+        f64::from(u32::try_from(verdict.duplicates).unwrap())
+            / f64::from(u32::try_from(kills).unwrap())
+    );
+    assert!(verdict.duplicates <= kills * WINDOW, "{verdict}");
     if kills >= 20 {
         assert!(
             verdict.duplicates > 0,

@@ -1,8 +1,9 @@
 //! The loop: takes reports, feeds what may be fed, and keeps the backlog in step.
 //!
-//! Everything that waits (reports, one piece of backlog work, a question to the cluster, the clock,
-//! a wake-up, troubles) is waited for in one place; everything else is plain code in between. Reading
-//! and settling never overlap, so a page can never hold a record that has been settled since.
+//! Everything that waits (reports, backlog work, a question to the cluster, the clock, a wake-up,
+//! troubles) is waited for in one place; everything else is plain code in between. Reading again what
+//! was read before never overlaps with settling, so a page can never hold a record that has been
+//! settled since. Reading on behind it may, where the backlog can do that.
 
 mod feed;
 mod reports;
@@ -61,7 +62,10 @@ pub(super) struct Engine {
     tries: Tries,
     rates: Rates,
     reader: Reader,
+    /// Settling, burying, counting, or reading again.
     work: Option<BoxFuture<'static, Work>>,
+    /// Reading on.
+    reading: Option<BoxFuture<'static, Work>>,
     peek: Retry,
     settle: Retry,
     bury: Retry,
@@ -151,6 +155,7 @@ impl Engine {
             rates: Rates::default(),
             reader: Reader::new(config.page),
             work: None,
+            reading: None,
             peek: Retry::default(),
             settle: Retry::default(),
             bury: Retry::default(),
@@ -236,21 +241,18 @@ impl Engine {
     async fn next(&mut self, shutdown: &CancellationToken) -> Wake {
         let at = self.next_look();
         let stopping = self.stop_by.is_some();
-        let work = &mut self.work;
         let gate = &mut self.gate;
-        let work = async {
-            match work {
-                Some(work) => work.await,
-                None => pending().await,
-            }
-        };
         // In a fixed order, so that a simulated run can be repeated. Nothing is starved: there are no
         // more reports than were fed, and feeding needs the backlog's work.
         tokio::select! {
             biased;
             () = shutdown.cancelled(), if !stopping => Wake::Shutdown,
             Some(report) = self.reports.next(), if !self.reports.is_empty() => Wake::Report(report),
-            done = work => {
+            done = ended(&mut self.reading) => {
+                self.reading = None;
+                Wake::Work(done)
+            }
+            done = ended(&mut self.work) => {
                 self.work = None;
                 Wake::Work(done)
             }
@@ -371,6 +373,14 @@ impl Engine {
         .filter(|at| *at > now)
         .min()
         .unwrap_or(self.next_poll)
+    }
+}
+
+/// Waits for a piece of work, for ever if there is none.
+async fn ended(work: &mut Option<BoxFuture<'static, Work>>) -> Work {
+    match work {
+        Some(work) => work.await,
+        None => pending().await,
     }
 }
 

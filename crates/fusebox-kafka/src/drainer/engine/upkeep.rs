@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::{COUNT_EVERY, Engine, Work};
@@ -10,10 +11,14 @@ use crate::backlog::BacklogError;
 impl Engine {
     /// Starts the most urgent piece of backlog work, if none is under way.
     pub(super) fn start_work(&mut self, now: Instant) {
+        let backlog = Arc::clone(&self.backlog);
+        let reads_on = self.reader.reads_on() && backlog.reads_beside_other_work();
+        if reads_on && self.reading.is_none() && self.must_peek(now) {
+            self.reading = Some(self.next_page());
+        }
         if self.work.is_some() {
             return;
         }
-        let backlog = Arc::clone(&self.backlog);
         if let Some((position, reason)) =
             self.window.next_burial().filter(|_| self.bury.is_due(now))
         {
@@ -37,13 +42,18 @@ impl Engine {
             self.work = Some(Box::pin(
                 async move { Work::Counted(backlog.stats().await) },
             ));
-        } else if self.must_peek(now) {
-            let (after, limit) = self.reader.begin_page();
-            self.work = Some(Box::pin(async move {
-                let page = backlog.peek(after, limit).await;
-                Work::Peeked { after, page }
-            }));
+        } else if self.reading.is_none() && self.must_peek(now) {
+            self.work = Some(self.next_page());
         }
+    }
+
+    fn next_page(&mut self) -> BoxFuture<'static, Work> {
+        let (after, limit) = self.reader.begin_page();
+        let backlog = Arc::clone(&self.backlog);
+        Box::pin(async move {
+            let page = backlog.peek(after, limit).await;
+            Work::Peeked { after, page }
+        })
     }
 
     fn must_settle(&self, now: Instant) -> bool {

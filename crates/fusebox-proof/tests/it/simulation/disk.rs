@@ -178,6 +178,10 @@ impl Backlog for Disk {
     fn appears_in_order(&self) -> bool {
         true
     }
+
+    fn reads_beside_other_work(&self) -> bool {
+        true
+    }
 }
 
 /// The simulated disk as the journal sees it.
