@@ -417,6 +417,10 @@ mod tests {
             let b = Word::new(Phase::ALL[others.0], others.1, others.2, other);
             prop_assert_eq!(a.same_period(b), generation == other);
             prop_assert_eq!(a == b, generation == other && fields == others);
+            // By chance two periods are never the same.
+            let c = Word::new(Phase::ALL[others.0], others.1, others.2, generation);
+            prop_assert!(a.same_period(c));
+            prop_assert_eq!(a == c, fields == others);
         }
 
         #[test]
