@@ -88,9 +88,7 @@ pub enum StartError {
         source: std::io::Error,
     },
     /// Another process has the service's store, or its admin socket cannot be used.
-    #[error(
-        "the service's store could not be claimed; ADMIN_SOCKET names another place for the socket"
-    )]
+    #[error("what the service keeps could not be claimed; one process at a time has it")]
     Claim(#[from] ClaimError),
     /// It has neither a database nor a journal for its events.
     #[error("{0} has no place for its events")]

@@ -2,15 +2,18 @@
 //! has them.
 //!
 //! A running service answers on a **Unix socket**, by default beside its SQLite file
-//! (`spellchecker.db`, `spellchecker.admin.sock`), else where `ADMIN_SOCKET` says. Why not a route of
+//! (`spellchecker.db`, `spellchecker.admin.sock`) or in its journal's folder, else where `ADMIN_SOCKET` says.
+//! Why not a route of
 //! its HTTP server behind a token: that server listens where others can reach it, a token must be made,
 //! kept and handed out, and it is one more secret to leak; the socket is reachable by the machine's own
 //! users alone, the system tells who asks (only the service's own user and root are answered), and
 //! whoever has the data directory knows where it is.
 //!
-//! Beside the socket lies a lock that says whether the directory is *live*. `huleedu journal` and
-//! `huleedu dead` ask the process while it runs and open the store themselves when it does not; both
-//! ways end in the same [`Desk`].
+//! A lock says whether what it lies beside is *live*, and where its owner answers. It is beside the SQLite file
+//! or in the journal whatever `ADMIN_SOCKET` says, so that two processes with different settings meet at it; a
+//! database on a server has none of its own, but a lease on its outbox. `huleedu journal`, `dead` and `blocked`
+//! ask the process while it runs; the first two open the store themselves when it does not. Both ways end in
+//! the same [`Desk`].
 //!
 //! | room | subject |
 //! |---|---|

@@ -1,7 +1,7 @@
 //! Who owns a service's store, and where it is asked.
 //!
-//! The lock file beside the socket is the truth: whoever holds it is the owner, and a crash gives it
-//! back. What is written in it is for people. The socket is only believed while the lock is held.
+//! The lock is the truth: whoever holds it is the owner, and a crash gives it back. In it is written who that
+//! is, for people, and on which socket it answers; that is believed only while the lock is held.
 
 use std::{
     fmt,
