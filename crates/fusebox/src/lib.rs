@@ -52,7 +52,7 @@ mod state;
 mod sync;
 mod window;
 
-pub use breaker::{CircuitBreaker, CircuitBreakerBuilder, Permit, Token};
+pub use breaker::{BorrowedPermit, CircuitBreaker, CircuitBreakerBuilder, Permit, Token};
 pub use clock::{Clock, CoarseClock, MonotonicClock, TickerClock, TimeSource, VirtualClock};
 pub use config::{
     Abandoned, BreakerConfig, ConfigError, CustomRule, Evidence, Ramp, SlowCall, TripRule, Window,

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use fusebox::Permit;
+use fusebox::{BorrowedPermit, CircuitBreaker, NotPermitted, Permit};
 use tokio::time::timeout_at;
 
 use super::run::LimitKind;
@@ -11,39 +11,69 @@ use crate::bulkhead::Place;
 use crate::error::Reason;
 use crate::verdict::{Fallible, Verdict};
 
-/// The leave for one attempt and its place in the bulkhead; dropped unsettled, it is neutral.
+/// The permit for one attempt and its place in the bulkhead; dropped unsettled, it is neutral.
 #[derive(Debug)]
-pub(crate) struct Admitted {
-    permit: Permit,
+pub(crate) struct Admitted<P = Permit> {
+    permit: P,
     _place: Option<Place>,
 }
 
-impl Admitted {
+impl<P: Leave> Admitted<P> {
     pub(crate) fn settle(self, verdict: Verdict) {
-        self.permit
-            .record_with_hint(verdict.outcome(), verdict.retry_after());
-    }
-
-    fn success(self) {
-        self.permit.success();
+        self.permit.settle(verdict);
     }
 }
 
-/// What becomes of the leave when its attempt has gone well.
-pub(crate) trait Keep {
-    fn keep(admitted: Admitted) -> Self;
+/// A permit, owned or borrowed.
+pub(crate) trait Leave {
+    fn settle(self, verdict: Verdict);
 }
 
-/// A call has ended, and its circuit hears of it at once: the leave need not be handed through all
-/// the futures around it.
+impl Leave for Permit {
+    fn settle(self, verdict: Verdict) {
+        self.record_with_hint(verdict.outcome(), verdict.retry_after());
+    }
+}
+
+impl Leave for BorrowedPermit<'_> {
+    fn settle(self, verdict: Verdict) {
+        self.record_with_hint(verdict.outcome(), verdict.retry_after());
+    }
+}
+
+/// What becomes of the permit when its attempt has gone well, and so which kind it must be.
+pub(crate) trait Keep: Sized {
+    type Leave<'a>: Leave;
+
+    fn enter(breaker: &CircuitBreaker) -> Result<Self::Leave<'_>, NotPermitted>;
+
+    fn keep(admitted: Admitted<Self::Leave<'_>>) -> Self;
+}
+
+/// A call has ended, and its circuit hears of it at once: the permit need not outlive the futures
+/// around the call, so it is a borrowed one.
 impl Keep for () {
-    fn keep(admitted: Admitted) {
-        admitted.success();
+    type Leave<'a> = BorrowedPermit<'a>;
+
+    #[inline]
+    fn enter(breaker: &CircuitBreaker) -> Result<BorrowedPermit<'_>, NotPermitted> {
+        breaker.enter()
+    }
+
+    #[inline]
+    fn keep(admitted: Admitted<BorrowedPermit<'_>>) -> Self {
+        admitted.permit.success();
     }
 }
 
 /// A stream goes on.
 impl Keep for Admitted {
+    type Leave<'a> = Permit;
+
+    fn enter(breaker: &CircuitBreaker) -> Result<Permit, NotPermitted> {
+        breaker.try_acquire()
+    }
+
     fn keep(admitted: Admitted) -> Self {
         admitted
     }
@@ -98,7 +128,7 @@ impl<A: Deref<Target = Active>> Run<A> {
             Ok(limit) => limit,
             Err(rejected) => return Attempt::refused(R::rejected(rejected)),
         };
-        let admitted = match self.admit() {
+        let admitted = match self.admit::<K>() {
             Ok(admitted) => admitted,
             Err(reason) => return Attempt::refused(R::rejected(self.reject(reason))),
         };
@@ -122,7 +152,7 @@ impl<A: Deref<Target = Active>> Run<A> {
         if let Err(rejected) = self.limit() {
             return Attempt::refused(R::rejected(rejected));
         }
-        let admitted = match self.admit() {
+        let admitted = match self.admit::<()>() {
             Ok(admitted) => admitted,
             Err(reason) => return Attempt::refused(R::rejected(self.reject(reason))),
         };
@@ -171,9 +201,9 @@ impl<A: Deref<Target = Active>> Run<A> {
     }
 
     #[inline]
-    fn admit(&self) -> Result<Admitted, Reason> {
+    fn admit<K: Keep>(&self) -> Result<Admitted<K::Leave<'_>>, Reason> {
         let active = self.active();
-        let permit = active.breaker.try_acquire().map_err(Reason::NotPermitted)?;
+        let permit = K::enter(&active.breaker).map_err(Reason::NotPermitted)?;
         let place = match &active.bulkhead {
             None => None,
             Some(bulkhead) => match bulkhead.enter() {
@@ -193,7 +223,11 @@ impl<A: Deref<Target = Active>> Run<A> {
     }
 
     #[cold]
-    fn out_of_time<R: Fallible, K>(&self, kind: &LimitKind, admitted: Admitted) -> Attempt<R, K> {
+    fn out_of_time<R: Fallible, K>(
+        &self,
+        kind: &LimitKind,
+        admitted: Admitted<impl Leave>,
+    ) -> Attempt<R, K> {
         match kind {
             LimitKind::Attempt(after) => {
                 admitted.settle(Verdict::failure());
@@ -223,7 +257,7 @@ impl<R, K> Attempt<R, K> {
 fn judged<R: Fallible, K: Keep, J: Judging<R::Error>>(
     judge: J,
     mut result: R,
-    admitted: Admitted,
+    admitted: Admitted<K::Leave<'_>>,
 ) -> Attempt<R, K> {
     let end = match result.error() {
         None => End::Success(K::keep(admitted)),

@@ -1,7 +1,7 @@
 //! Whole calls through a breaker: ask for leave, make the call, classify its result.
 
 use super::CircuitBreaker;
-use super::permit::Leave;
+use super::permit::BorrowedPermit;
 use crate::error::CallError;
 use crate::outcome::{Classify, Outcome};
 
@@ -21,15 +21,10 @@ impl CircuitBreaker {
         Fut: Future<Output = Result<T, E>>,
         E: Classify,
     {
-        // Like `try_acquire`, without counting references: the breaker is borrowed all the while.
-        let admission = self.engine.admit();
-        if admission.is_refusal() {
-            return Err(CallError::NotPermitted(self.not_permitted(admission)));
-        }
-        let permit = Leave::new(&self.engine, admission.ticket());
+        let permit = self.enter()?;
         let result = f().await;
         let (outcome, hint) = verdict(&result);
-        permit.record(outcome, hint);
+        permit.record_with_hint(outcome, hint);
         result.map_err(CallError::Inner)
     }
 
@@ -48,14 +43,9 @@ impl CircuitBreaker {
     where
         Fut: Future<Output = Result<T, E>>,
     {
-        // Like `try_acquire`, without counting references: the breaker is borrowed all the while.
-        let admission = self.engine.admit();
-        if admission.is_refusal() {
-            return Err(CallError::NotPermitted(self.not_permitted(admission)));
-        }
-        let permit = Leave::new(&self.engine, admission.ticket());
+        let permit = self.enter()?;
         let result = f().await;
-        permit.record(classify(&result), None);
+        permit.record(classify(&result));
         result.map_err(CallError::Inner)
     }
 
@@ -73,7 +63,7 @@ impl CircuitBreaker {
         if lane.is_none() && admission.is_refusal() {
             return Err(CallError::NotPermitted(self.not_permitted(admission)));
         }
-        let permit = Leave::new(engine, admission.ticket());
+        let permit = BorrowedPermit::new(engine, admission.ticket());
         let result = f();
         let (outcome, hint) = verdict(&result);
         permit.record_here(lane, outcome, hint);
@@ -95,7 +85,7 @@ impl CircuitBreaker {
         if lane.is_none() && admission.is_refusal() {
             return Err(CallError::NotPermitted(self.not_permitted(admission)));
         }
-        let permit = Leave::new(engine, admission.ticket());
+        let permit = BorrowedPermit::new(engine, admission.ticket());
         let result = f();
         permit.record_here(lane, classify(&result), None);
         result.map_err(CallError::Inner)

@@ -18,7 +18,7 @@ use crate::snapshot::Snapshot;
 use crate::state::{Mode, ModeChange, State};
 pub use builder::CircuitBreakerBuilder;
 
-pub use permit::{Permit, Token};
+pub use permit::{BorrowedPermit, Permit, Token};
 
 /// A circuit breaker for the calls to one dependency.
 ///
@@ -72,6 +72,31 @@ impl CircuitBreaker {
             return Err(self.not_permitted(admission));
         }
         Ok(Permit::new(Arc::clone(&self.engine), admission.ticket()))
+    }
+
+    /// [`CircuitBreaker::try_acquire`] for a call that ends while the breaker is borrowed.
+    ///
+    /// ```
+    /// use fusebox::{CircuitBreaker, Outcome};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let breaker = CircuitBreaker::builder("content_client").build()?;
+    /// let permit = breaker.enter()?;
+    /// // ... the call
+    /// permit.record(Outcome::Success);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The circuit is open, or half-open with all its probes under way.
+    #[inline]
+    pub fn enter(&self) -> Result<BorrowedPermit<'_>, NotPermitted> {
+        let admission = self.engine.admit();
+        if admission.is_refusal() {
+            return Err(self.not_permitted(admission));
+        }
+        Ok(BorrowedPermit::new(&self.engine, admission.ticket()))
     }
 
     /// Reports the result of a call whose permit became a [`Token`].

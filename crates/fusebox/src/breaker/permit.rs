@@ -7,7 +7,7 @@ use crate::engine::{Ending, Engine, Ticket};
 use crate::outcome::Outcome;
 use crate::window::Lane;
 
-/// Leave to make one call.
+/// BorrowedPermit to make one call.
 ///
 /// Exactly one result reaches the breaker: the one recorded, or, when the permit is dropped unused
 /// (the call was cancelled, returned early, or panicked), what
@@ -111,27 +111,52 @@ fn dropped() -> Ending {
     }
 }
 
-/// A permit that borrows the breaker, for a call made from here.
-#[must_use = "leave dropped at once reports the call as abandoned"]
-pub(super) struct Leave<'a> {
+/// A [`Permit`] that borrows its breaker instead of counting a reference to it, which is most of a
+/// permit's cost. From [`CircuitBreaker::enter`](super::CircuitBreaker::enter).
+#[must_use = "a permit dropped at once reports the call as abandoned"]
+#[derive(Debug)]
+pub struct BorrowedPermit<'a> {
     engine: &'a Engine,
     ticket: Ticket,
 }
 
-impl<'a> Leave<'a> {
+impl<'a> BorrowedPermit<'a> {
     #[inline]
     pub(super) fn new(engine: &'a Engine, ticket: Ticket) -> Self {
         Self { engine, ticket }
     }
 
+    /// The call succeeded.
     #[inline]
-    pub(super) fn record(self, outcome: Outcome, retry_after: Option<Duration>) {
+    pub fn success(self) {
+        self.record(Outcome::Success);
+    }
+
+    /// The call failed by the dependency's fault.
+    pub fn failure(self) {
+        self.record(Outcome::Failure);
+    }
+
+    /// The call says nothing about the dependency.
+    pub fn neutral(self) {
+        self.record(Outcome::Neutral);
+    }
+
+    /// The call ended with `outcome`.
+    #[inline]
+    pub fn record(self, outcome: Outcome) {
+        self.record_with_hint(outcome, None);
+    }
+
+    /// The call ended with `outcome`; otherwise [`Permit::record_with_hint`].
+    #[inline]
+    pub fn record_with_hint(self, outcome: Outcome, retry_after: Option<Duration>) {
         let Self { engine, ticket } = self;
         std::mem::forget(self);
         engine.settle(ticket, Ending::result(outcome, retry_after));
     }
 
-    /// [`Leave::record`] on the thread that was given leave, and `lane` with it.
+    /// [`BorrowedPermit::record_with_hint`] on the thread that was given the permit, and `lane` with it.
     #[expect(
         clippy::inline_always,
         reason = "a function's prologue is a tenth of the cost of a whole call"
@@ -149,7 +174,7 @@ impl<'a> Leave<'a> {
     }
 }
 
-impl Drop for Leave<'_> {
+impl Drop for BorrowedPermit<'_> {
     #[cold]
     fn drop(&mut self) {
         self.engine.settle(self.ticket, dropped());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fusebox::{CallError, Classify, NotPermitted, Outcome, State};
+use fusebox::{BreakerConfig, CallError, CircuitBreaker, Classify, NotPermitted, Outcome, State};
 use thiserror::Error;
 
 use crate::support::{SECOND, breaker, fail, half_open, small, succeed};
@@ -188,4 +188,33 @@ fn permits_and_breakers_go_anywhere() {
     let returned = std::thread::spawn(move || permit.failure()).join();
     assert!(returned.is_ok());
     assert_eq!(breaker.snapshot().counts.failure, 1);
+}
+
+/// A borrowed permit counts as an owned one does, also when it is dropped.
+#[test]
+fn a_borrowed_permit_reports_once() {
+    let breaker = CircuitBreaker::builder("borrowed")
+        .config(
+            BreakerConfig::new()
+                .with_failure_threshold(1)
+                .with_failure_rate(0.1),
+        )
+        .build()
+        .expect("sensible");
+    breaker.enter().expect("closed").success();
+    breaker.enter().expect("closed").neutral();
+    drop(breaker.enter().expect("closed"));
+    let seen = breaker.snapshot();
+    assert_eq!((seen.counts.success, seen.counts.neutral), (1, 2));
+    assert_eq!((seen.counts.failure, seen.in_flight), (0, 0));
+    let wish = Some(Duration::from_secs(100));
+    let permit = breaker.enter().expect("closed");
+    permit.record_with_hint(Outcome::Failure, wish);
+    let refusal = breaker.enter().expect_err("open");
+    assert!(refusal.retry_after() > Some(Duration::from_secs(99)));
+    let seen = breaker.snapshot();
+    assert_eq!((seen.counts.failure, seen.counts.blocked), (1, 1));
+    breaker.reset();
+    breaker.enter().expect("closed").failure();
+    assert_eq!(breaker.snapshot().counts.failure, 2);
 }
