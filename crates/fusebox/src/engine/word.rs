@@ -430,6 +430,11 @@ mod tests {
             prop_assert!(kept >= nanos && kept - nanos < UNIT_NANOS, "rounded up: {} {}", nanos, kept);
             prop_assert!(dated.is_of(generation) && !dated.is_of(generation.wrapping_add(1)));
             prop_assert_eq!(Dated::from_bits(dated.bits()), dated);
+            for ahead in [1, (1 << (DATED_TAG_BITS - 1)) - 1] {
+                let later = generation.wrapping_add(ahead);
+                prop_assert!(Dated::new(later, Some(nanos)).is_newer_than(generation));
+                prop_assert!(!dated.is_newer_than(later) && !dated.is_newer_than(generation));
+            }
         }
 
         #[test]
@@ -437,6 +442,8 @@ mod tests {
             let streak = Streak::new(generation, failures);
             prop_assert_eq!(streak.of(generation), failures);
             prop_assert_eq!(streak.is_zero(), failures == 0);
+            prop_assert!(Streak::new(generation, 0).is_zero(), "a number that chance never gives");
+            prop_assert_eq!(Streak::from_bits(streak.bits()), streak);
             prop_assert_eq!(streak.of(generation.wrapping_add(ahead)), 0);
             prop_assert!(!streak.is_newer_than(generation.wrapping_add(ahead)));
             prop_assert!(Streak::new(generation.wrapping_add(ahead), failures).is_newer_than(generation));
@@ -459,6 +466,7 @@ mod tests {
                 prop_assert!(slots.is_of(generation) && !slots.is_of(generation.wrapping_add(1)));
                 prop_assert!(!slots.is_newer_than(generation));
                 prop_assert!(slots.is_newer_than(generation.wrapping_sub(1)));
+                prop_assert_eq!(Slots::from_bits(slots.bits()), slots);
             }
         }
     }
