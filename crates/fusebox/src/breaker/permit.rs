@@ -7,7 +7,7 @@ use crate::engine::{Ending, Engine, Ticket};
 use crate::outcome::Outcome;
 use crate::window::Lane;
 
-/// BorrowedPermit to make one call.
+/// Leave to make one call.
 ///
 /// Exactly one result reaches the breaker: the one recorded, or, when the permit is dropped unused
 /// (the call was cancelled, returned early, or panicked), what
