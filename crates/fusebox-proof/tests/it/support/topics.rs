@@ -12,6 +12,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use uuid::Uuid;
 
@@ -56,7 +57,19 @@ pub(crate) async fn create_all<'a>(
         .unwrap();
     let topics: Vec<_> = topics.into_iter().collect();
     let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
-    for result in admin.create_topics(&topics, &options).await.unwrap() {
+    // A cluster of several that has just come up may have no controller yet.
+    let until = Instant::now() + LIMIT;
+    let results = loop {
+        match admin.create_topics(&topics, &options).await {
+            Ok(results) => break results,
+            Err(error) => assert!(Instant::now() < until, "no topics: {error}"),
+        }
+    };
+    for result in results {
+        // Made by a try whose answer was lost.
+        if matches!(&result, Err((_, RDKafkaErrorCode::TopicAlreadyExists))) {
+            continue;
+        }
         result.unwrap();
     }
 }
