@@ -98,12 +98,11 @@ async fn bare(kafka: &EmbeddedBroker, writers: usize, events: usize) -> Result<R
                     let called = Instant::now();
                     let record = record(&payload, &key);
                     let id = record.event_id.to_string();
-                    let headers = rdkafka::message::OwnedHeaders::new().insert(
-                        rdkafka::message::Header {
+                    let headers =
+                        rdkafka::message::OwnedHeaders::new().insert(rdkafka::message::Header {
                             key: "event_id",
                             value: Some(&id),
-                        },
-                    );
+                        });
                     let out = FutureRecord::to(TOPIC)
                         .key(&key)
                         .payload(&record.payload[..])
@@ -127,7 +126,8 @@ async fn bare(kafka: &EmbeddedBroker, writers: usize, events: usize) -> Result<R
 async fn journal(kafka: &EmbeddedBroker, writers: usize, events: usize) -> Result<Round, Failure> {
     let dir = tempfile::tempdir_in(".")?;
     let path = dir.path().to_owned();
-    let journal = tokio::task::spawn_blocking(move || Journal::open(path, JournalConfig::default()));
+    let journal =
+        tokio::task::spawn_blocking(move || Journal::open(path, JournalConfig::default()));
     let producer = KafkaProducerConfig::new(kafka.bootstrap_servers(), "bench");
     let broker = Arc::new(RdKafkaBroker::new(producer)?);
     let breaker = CircuitBreaker::builder("kafka")
@@ -229,7 +229,9 @@ async fn main() -> Result<(), Failure> {
     }
     let events: usize = arguments.next().map_or(Ok(20_000), |text| text.parse())?;
     let rounds: usize = arguments.next().map_or(Ok(3), |text| text.parse())?;
-    println!("| writers | round trip | through | safe/s | p50 ms | p99 ms | in Kafka/s | p50 ms to Kafka |");
+    println!(
+        "| writers | round trip | through | safe/s | p50 ms | p99 ms | in Kafka/s | p50 ms to Kafka |"
+    );
     println!("|---|---|---|---|---|---|---|---|");
     for (writers, events) in [(64, events), (1, events / 20)] {
         for round_trip in [0, 1, 5] {

@@ -67,6 +67,13 @@ async fn bare(kafka: &EmbeddedBroker, rate: u64, length: Duration) -> Result<Tim
         .set("enable.idempotence", "true")
         .set("linger.ms", "1")
         .create()?;
+    // Both have their connections and the producer's number before it begins.
+    for key in 0..LANES {
+        let key = format!("k{key}");
+        let warm = FutureRecord::to(TOPIC).key(&key).payload("up");
+        let sent = producer.send(warm, Duration::from_secs(10)).await;
+        sent.map_err(|(error, _)| error)?;
+    }
     offer(rate, length, |n, due| {
         let producer = producer.clone();
         async move {
@@ -112,6 +119,10 @@ async fn journal(
     );
     let stop = CancellationToken::new();
     let worker = tokio::spawn(worker.run(stop.clone()));
+    for key in 0..LANES {
+        let warm = publisher.publish(record(b"up", &format!("k{key}"))).await?;
+        warm.acknowledged().await?;
+    }
     let times = offer(rate, length, |n, due| {
         let publisher = publisher.clone();
         async move {
