@@ -19,3 +19,4 @@ mod slow;
 mod stress;
 mod support;
 mod table;
+mod windows;
