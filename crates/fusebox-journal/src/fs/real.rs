@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -75,7 +75,7 @@ impl Fs for RealFs {
     }
 
     fn lock(&self, path: &Path, owner: &str) -> io::Result<Option<Box<dyn Debug + Send + Sync>>> {
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
@@ -92,9 +92,18 @@ impl Fs for RealFs {
                 Err(TryLockError::Error(error)) => return Err(error),
             }
         }
-        // Who owns it is for people to read; the lock itself is what counts.
-        file.set_len(0)?;
-        file.write_all(owner.as_bytes())?;
+        // Who owns it is for people to read; the lock itself is what counts. Written over what is there:
+        // a full disk that takes the block back may not give it again.
+        let named = file
+            .write_all_at(owner.as_bytes(), 0)
+            .and_then(|()| file.set_len(owner.len() as u64));
+        match named {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                // Better nobody's name than an earlier owner's.
+                drop(file.set_len(0));
+            }
+            other => other?,
+        }
         Ok(Some(Box::new(file)))
     }
 
