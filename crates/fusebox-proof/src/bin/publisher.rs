@@ -2,7 +2,7 @@
 //! until the process dies.
 //!
 //! It prints `ask LANE NUMBER` before it publishes an event, and `safe LANE NUMBER` after it was told
-//! that the event is safe; and `ready` before the first.
+//! that the event is safe; `ready` before the first, and `sent` whenever Kafka has acknowledged one.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -50,6 +50,9 @@ async fn main() -> anyhow::Result<()> {
         publishing.stop().await;
         return Ok(());
     }
+    // Who cannot be told any more is about to kill this process, or gone.
+    let tell = |_: &_| drop(say("sent"));
+    publishing.bus.drainer().on_delivered(tell);
     let mut lanes = JoinSet::new();
     for (lane, first) in (0..).zip(arguments.next) {
         let (bus, topic) = (publishing.bus.clone(), arguments.topic.clone());
