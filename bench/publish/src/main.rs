@@ -24,6 +24,7 @@ use fusebox_kafka::{
     WhenFull,
 };
 use rdkafka::ClientConfig;
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -75,13 +76,36 @@ fn summary(mut times: Times, safe_after: Duration, kafka_after: Duration) -> Rou
     }
 }
 
-async fn bare(kafka: &EmbeddedBroker, writers: usize, events: usize) -> Result<Round, Failure> {
-    let producer: FutureProducer = ClientConfig::new()
+/// What the journal is compared with: a producer that loses nothing as long as its process lives.
+fn bare_producer(kafka: &EmbeddedBroker) -> Result<FutureProducer, Failure> {
+    let producer = ClientConfig::new()
         .set("bootstrap.servers", kafka.bootstrap_servers())
         .set("acks", "all")
         .set("enable.idempotence", "true")
         .set("linger.ms", "1")
         .create()?;
+    Ok(producer)
+}
+
+/// Sends an event through it, and waits for Kafka's acknowledgement.
+async fn send(producer: &FutureProducer, payload: &[u8], key: &str) -> Result<(), Failure> {
+    let record = record(payload, key);
+    let id = record.event_id.to_string();
+    let headers = OwnedHeaders::new().insert(Header {
+        key: "event_id",
+        value: Some(&id),
+    });
+    let out = FutureRecord::to(TOPIC)
+        .key(key)
+        .payload(&record.payload[..])
+        .headers(headers);
+    let sent = producer.send(out, Duration::from_secs(10)).await;
+    sent.map_err(|(error, _)| error)?;
+    Ok(())
+}
+
+async fn bare(kafka: &EmbeddedBroker, writers: usize, events: usize) -> Result<Round, Failure> {
+    let producer = bare_producer(kafka)?;
     let warm = FutureRecord::to(TOPIC).key("warm").payload("up");
     producer
         .send(warm, Duration::from_secs(10))
@@ -96,19 +120,7 @@ async fn bare(kafka: &EmbeddedBroker, writers: usize, events: usize) -> Result<R
                 let mut times = Times::new();
                 for _ in 0..events / writers {
                     let called = Instant::now();
-                    let record = record(&payload, &key);
-                    let id = record.event_id.to_string();
-                    let headers =
-                        rdkafka::message::OwnedHeaders::new().insert(rdkafka::message::Header {
-                            key: "event_id",
-                            value: Some(&id),
-                        });
-                    let out = FutureRecord::to(TOPIC)
-                        .key(&key)
-                        .payload(&record.payload[..])
-                        .headers(headers);
-                    let sent = producer.send(out, Duration::from_secs(10)).await;
-                    sent.map_err(|(error, _)| error)?;
+                    send(&producer, &payload, &key).await?;
                     times.push((called.elapsed(), called.elapsed()));
                 }
                 Ok::<_, Failure>(times)

@@ -13,12 +13,10 @@ use fusebox_kafka::mock::EmbeddedBroker;
 use fusebox_kafka::{
     EventBus as _, KafkaProducerConfig, PublisherConfig, RdKafkaBroker, ResilientPublisher,
 };
-use rdkafka::ClientConfig;
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::FutureRecord;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Failure, PAYLOAD, TOPIC, millis, record};
+use crate::{Failure, PAYLOAD, TOPIC, bare_producer, millis, record, send};
 
 /// Keys, and so lanes.
 const LANES: u64 = 64;
@@ -61,12 +59,7 @@ where
 }
 
 async fn bare(kafka: &EmbeddedBroker, rate: u64, length: Duration) -> Result<Times, Failure> {
-    let producer: FutureProducer = ClientConfig::new()
-        .set("bootstrap.servers", kafka.bootstrap_servers())
-        .set("acks", "all")
-        .set("enable.idempotence", "true")
-        .set("linger.ms", "1")
-        .create()?;
+    let producer = bare_producer(kafka)?;
     // Both have their connections and the producer's number before it begins.
     for key in 0..LANES {
         let key = format!("k{key}");
@@ -78,18 +71,7 @@ async fn bare(kafka: &EmbeddedBroker, rate: u64, length: Duration) -> Result<Tim
         let producer = producer.clone();
         async move {
             let key = format!("k{}", n % LANES);
-            let record = record(&vec![b'x'; PAYLOAD], &key);
-            let id = record.event_id.to_string();
-            let headers = OwnedHeaders::new().insert(Header {
-                key: "event_id",
-                value: Some(&id),
-            });
-            let out = FutureRecord::to(TOPIC)
-                .key(&key)
-                .payload(&record.payload[..])
-                .headers(headers);
-            let sent = producer.send(out, Duration::from_secs(10)).await;
-            sent.map_err(|(error, _)| error)?;
+            send(&producer, &[b'x'; PAYLOAD], &key).await?;
             Ok((due.elapsed(), due.elapsed()))
         }
     })

@@ -129,8 +129,9 @@ impl NotPermitted {
         self.answer.state()
     }
 
-    /// Time until the break ends, at most 146 years; `None` when nobody knows (forced open without an end, or probes
-    /// under way).
+    /// Time until the break ends, at most 146 years; `None` when nobody knows (forced open without an
+    /// end, or probes under way). On the default clock it may be too long by a tick of the kernel's coarse
+    /// clock (at most 10 ms); [`CircuitBreaker::retry_after`](crate::CircuitBreaker::retry_after) is exact.
     pub fn retry_after(&self) -> Option<Duration> {
         self.answer.left()
     }

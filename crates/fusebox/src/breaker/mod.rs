@@ -43,6 +43,9 @@ pub struct CircuitBreaker {
 
 impl CircuitBreaker {
     /// Starts a breaker named `name`, with the default settings, clock and service name.
+    ///
+    /// The names of the first 1024 circuits of a process, up to 200 bytes with that of the service, stay in
+    /// memory for the process's life, so that a refusal can carry them at no cost.
     pub fn builder(name: impl Into<String>) -> CircuitBreakerBuilder {
         CircuitBreakerBuilder::new(name.into())
     }

@@ -16,6 +16,7 @@ use fusebox_kafka::{
 use huleedu_contracts::topics::Topic;
 use huleedu_kit::{
     ServiceId,
+    store::now_ms,
     testing::{TopicReader, embedded_broker, eventually, http_client},
 };
 use rdkafka::{
@@ -24,7 +25,7 @@ use rdkafka::{
 };
 use serde_json::Value;
 
-use crate::run::{Running, huleedu, output, root};
+use crate::run::{Running, huleedu, make_class, output, root};
 
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -112,16 +113,17 @@ fn names(folder: &Path) -> Vec<std::ffi::OsString> {
     all
 }
 
-/// Makes a class, which publishes an event.
-async fn make_class(service: &Service, name: &str) {
-    let answer = http_client()
-        .post(format!("http://{}/v1/classes", service.address))
-        .header("X-User-ID", "teacher")
-        .json(&serde_json::json!({ "name": name, "course_codes": ["ENG5"] }))
-        .send()
-        .await
+/// Puts something on a topic that no reader can read, as of `at` in Unix milliseconds.
+async fn send_nonsense(bootstrap: &str, topic: &str, at: i64) {
+    let producer: FutureProducer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .create()
         .unwrap();
-    assert_eq!(answer.status(), 201);
+    let record = FutureRecord::to(topic)
+        .key("batch")
+        .timestamp(at)
+        .payload("no JSON at all");
+    producer.send(record, LIMIT).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,7 +133,7 @@ async fn what_waits_is_seen_live_and_dead_and_a_drain_sends_all_of_it() {
     // Nobody listens there.
     let service = Service::start(ServiceId::ClassManagement, folder, "127.0.0.1:1");
     for name in ["a", "b", "c"] {
-        make_class(&service, name).await;
+        make_class(&service.address, name).await;
     }
     let table = ask(&["journal", "stats"], folder);
     let row = table.lines().nth(1).unwrap();
@@ -243,7 +245,7 @@ async fn a_drain_is_stopped_by_ctrl_c_and_keeps_the_service_out_meanwhile() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let service = Service::start(ServiceId::ClassManagement, folder, "127.0.0.1:1");
-    make_class(&service, "a").await;
+    make_class(&service.address, "a").await;
     service.running.signal("KILL");
     drop(service);
     let mut command = huleedu(&["journal", "drain", "--kafka", "127.0.0.1:1"]);
@@ -285,15 +287,8 @@ async fn dead_letters_are_listed_shown_requeued_and_discarded_live_and_dead() {
     let folder = folder.path();
     let broker = embedded_broker().unwrap();
     let bootstrap = broker.bootstrap_servers().to_owned();
-    let producer: FutureProducer = ClientConfig::new()
-        .set("bootstrap.servers", &bootstrap)
-        .create()
-        .unwrap();
     let topic = Topic::ElsBatchPhaseOutcome.as_str();
-    let record = FutureRecord::to(topic)
-        .key("batch")
-        .payload("no JSON at all");
-    producer.send(record, LIMIT).await.unwrap();
+    send_nonsense(&bootstrap, topic, now_ms()).await;
     let service = Service::start(ServiceId::BatchConductor, folder, &bootstrap);
     let dead = async |count: usize| {
         eventually("dead letters", LIMIT, async || {
@@ -524,7 +519,7 @@ async fn an_owner_is_seen_from_its_data_directory_wherever_its_socket_is() {
         let settings = [("ADMIN_SOCKET", socket)];
         let class = ServiceId::ClassManagement;
         let service = Service::start_with(class, folder, "127.0.0.1:1", &settings);
-        make_class(&service, socket).await;
+        make_class(&service.address, socket).await;
         let stats = json(&["journal", "stats"], folder);
         let answered = stats[0]["process"] == service.running.0.id();
         assert_eq!(answered, socket != "off", "{stats}");
@@ -558,7 +553,7 @@ async fn a_gateway_without_a_journal_is_left_out_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let class = Service::start(ServiceId::ClassManagement, folder, "127.0.0.1:1");
-    make_class(&class, "a").await;
+    make_class(&class.address, "a").await;
     let memory = [("KAFKA_PUBLISH_MODE", "memory")];
     let gateway = Service::start_with(ServiceId::ApiGateway, folder, "127.0.0.1:1", &memory);
     let stats = json(&["journal", "stats"], folder);
@@ -695,16 +690,8 @@ async fn a_dead_letter_that_is_older_than_the_readers_memory_is_requeued_only_on
     let folder = folder.path();
     let broker = embedded_broker().unwrap();
     let bootstrap = broker.bootstrap_servers().to_owned();
-    let producer: FutureProducer = ClientConfig::new()
-        .set("bootstrap.servers", &bootstrap)
-        .create()
-        .unwrap();
-    let sent = jiff::Timestamp::now().as_millisecond() - 31 * 86_400_000;
-    let record = FutureRecord::to(Topic::ElsBatchPhaseOutcome.as_str())
-        .key("batch")
-        .timestamp(sent)
-        .payload("no JSON at all");
-    producer.send(record, LIMIT).await.unwrap();
+    let topic = Topic::ElsBatchPhaseOutcome.as_str();
+    send_nonsense(&bootstrap, topic, now_ms() - 31 * 86_400_000).await;
     let _service = Service::start(ServiceId::BatchConductor, folder, &bootstrap);
     eventually("a dead letter", LIMIT, async || {
         ask(&["dead", "list"], folder)

@@ -14,7 +14,7 @@ use huleedu_kit::{
 };
 use serde_json::Value;
 
-use crate::run::{Running, huleedu, output};
+use crate::run::{Running, huleedu, make_class, output};
 
 const LIMIT: Duration = Duration::from_mins(1);
 const SERVICE: ServiceId = ServiceId::ClassManagement;
@@ -54,18 +54,6 @@ impl Process {
 
     fn name(&self) -> String {
         format!("process {} on ", self.running.0.id())
-    }
-
-    /// Makes a class, which publishes an event.
-    async fn make_class(&self, name: &str) {
-        let answer = http_client()
-            .post(format!("http://{}/v1/classes", self.address))
-            .header("X-User-ID", "teacher")
-            .json(&serde_json::json!({ "name": name, "course_codes": ["ENG5"] }))
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(answer.status(), 201);
     }
 }
 
@@ -107,8 +95,8 @@ async fn of_several_processes_and_a_drain_one_sends_at_any_time() {
         Process::start(&kafka, &database),
     );
     for n in 0..5 {
-        a.make_class(&format!("a{n}")).await;
-        b.make_class(&format!("b{n}")).await;
+        make_class(&a.address, &format!("a{n}")).await;
+        make_class(&b.address, &format!("b{n}")).await;
     }
     all_sent().await;
     // A drain sees that somebody sends, waits to see whether it is gone, and sends nothing.
@@ -124,14 +112,14 @@ async fn of_several_processes_and_a_drain_one_sends_at_any_time() {
 
     // The one that sends is killed, and the other takes over.
     sends.running.signal("KILL");
-    other.make_class("c").await;
+    make_class(&other.address, "c").await;
     all_sent().await;
     assert!(sender().starts_with(&other.name()), "{}", sender());
 
     // Both are gone with events that wait: the drain waits for the lease to pass, and sends them.
     broker.outage().unwrap();
     for n in 0..3 {
-        other.make_class(&format!("d{n}")).await;
+        make_class(&other.address, &format!("d{n}")).await;
     }
     other.running.signal("KILL");
     broker.heal().unwrap();

@@ -6,6 +6,8 @@ use std::{
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
+use huleedu_kit::testing::http_client;
+
 /// The root of the workspace.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -103,4 +105,16 @@ impl Up {
         let line = line.unwrap_or_else(|| panic!("no {start} in {:?}", self.lines));
         line.split_whitespace().nth(1).unwrap().to_owned()
     }
+}
+
+/// Makes a class in the class management at that address, which publishes an event.
+pub(crate) async fn make_class(address: &str, name: &str) {
+    let answer = http_client()
+        .post(format!("http://{address}/v1/classes"))
+        .header("X-User-ID", "teacher")
+        .json(&serde_json::json!({ "name": name, "course_codes": ["ENG5"] }))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 201);
 }
