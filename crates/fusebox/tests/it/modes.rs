@@ -235,3 +235,20 @@ fn a_breaker_without_a_name_is_refused() {
         "name is \"\"; allowed is any text but none"
     );
 }
+
+/// A lease that is changed while probes hang is theirs, too.
+#[test]
+fn a_new_lease_holds_for_probes_under_way() {
+    let (breaker, clock) = breaker(small());
+    half_open(&breaker, &clock);
+    let hung = [0, 1].map(|_| breaker.try_acquire().expect("a slot"));
+    clock.advance(3 * SECOND);
+    breaker.try_acquire().expect_err("all slots are taken");
+    breaker
+        .set_config(small().with_half_open_lease(4 * SECOND))
+        .expect("valid");
+    assert_eq!(breaker.state(), State::HalfOpen);
+    clock.advance(SECOND);
+    assert_eq!(breaker.state(), State::Open, "4 s instead of 10");
+    drop(hung);
+}

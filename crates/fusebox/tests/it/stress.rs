@@ -4,7 +4,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use fusebox::{Outcome, State};
+use fusebox::{Outcome, State, Window};
 
 use crate::support::{SECOND, breaker, half_open, small, succeed};
 
@@ -122,4 +122,47 @@ fn every_admitted_call_is_counted_once_and_it_always_recovers() {
     }
     assert_eq!(breaker.state(), State::Closed);
     half_open(&breaker, &clock);
+}
+
+/// Threads beyond those with a lane of their own share one: nothing that they count is lost.
+#[test]
+fn more_threads_than_lanes_lose_no_count() {
+    const MANY: u64 = 40;
+    const CALLS: u64 = 5_000;
+    for window in [
+        Window::Count(10),
+        Window::Time {
+            length: Duration::from_secs(10),
+            buckets: 10,
+        },
+    ] {
+        let (breaker, _) = breaker(small().with_window(window).with_failure_rate(0.9));
+        let start = Barrier::new(40);
+        std::thread::scope(|scope| {
+            for _ in 0..MANY {
+                scope.spawn(|| {
+                    start.wait();
+                    for _ in 0..CALLS {
+                        breaker.enter().expect("closed").success();
+                    }
+                });
+            }
+        });
+        let seen = breaker.snapshot();
+        assert_eq!(seen.counts.success, MANY * CALLS, "{window:?}");
+        assert_eq!((seen.in_flight, seen.counts.late), (0, 0), "{window:?}");
+        breaker.force_open("to be refused");
+        std::thread::scope(|scope| {
+            for _ in 0..MANY {
+                scope.spawn(|| {
+                    start.wait();
+                    for _ in 0..CALLS {
+                        breaker.enter().expect_err("open");
+                    }
+                });
+            }
+        });
+        let blocked = breaker.snapshot().counts.blocked;
+        assert_eq!(blocked, MANY * CALLS, "{window:?}");
+    }
 }
