@@ -330,8 +330,7 @@ async fn dead_letters_are_listed_shown_requeued_and_discarded_live_and_dead() {
     assert_eq!(texts(&list, "topic"), [topic]);
 
     for _ in 0..2 {
-        let record = FutureRecord::to(topic).key("batch").payload("{}");
-        producer.send(record, LIMIT).await.unwrap();
+        send_nonsense(&bootstrap, topic, now_ms()).await;
     }
     dead(3).await;
     service.running.signal("KILL");

@@ -10,7 +10,7 @@ use std::{
 use huleedu_contracts::topics::Topic;
 use huleedu_kit::{
     ServiceId,
-    testing::{TopicReader, embedded_broker, eventually, http_client, service_env},
+    testing::{TopicReader, embedded_broker, eventually, service_env},
 };
 use serde_json::Value;
 
