@@ -5,7 +5,7 @@
 //! these leave is answered after a look.
 
 use super::Engine;
-use super::overdue::CellName;
+use super::overdue::{CellName, Overdue};
 use super::rules::NO_LIMIT;
 use super::word::{Phase, Slots, Word, nanos};
 use crate::error::Left;
@@ -162,20 +162,12 @@ impl Engine {
     #[inline]
     fn admit_timed(&self, word: Word, limit: u64) -> Option<Ticket> {
         let now = self.now();
-        let mut cell = CellName::NONE;
-        if self.judges_under_way.load(Ordering::Relaxed)
-            && let Some(overdue) = self.overdue.get()
-        {
-            if overdue.is_due(now) {
-                return None;
-            }
-            cell = overdue.begin(word.generation(), now, limit);
+        let under_way = self.judges_under_way.load(Ordering::Relaxed);
+        let overdue = self.overdue.get().filter(|_| under_way).map(AsRef::as_ref);
+        if overdue.is_some_and(|overdue| overdue.is_due(now)) {
+            return None;
         }
-        Some(Ticket {
-            began: now,
-            cell,
-            ..self.admit_untimed(word)
-        })
+        Some(self.admit_from(word, now, limit, overdue))
     }
 
     /// A refusal that needs no look: the circuit is surely still open, or half-open with all its
@@ -234,14 +226,22 @@ impl Engine {
             return self.admit_untimed(word);
         }
         let under_way = self.judges_under_way.load(Ordering::Relaxed);
-        let overdue = self.overdue.get().filter(|_| under_way);
+        let overdue = self.overdue.get().filter(|_| under_way).map(AsRef::as_ref);
+        self.admit_from(word, now, limit, overdue)
+    }
+
+    /// A call that begins now, counted among those under way if there is where.
+    #[inline]
+    fn admit_from(&self, word: Word, now: u64, limit: u64, overdue: Option<&Overdue>) -> Ticket {
+        let untimed = self.admit_untimed(word);
         let cell = overdue.map_or(CellName::NONE, |overdue| {
-            overdue.begin(word.generation(), now, limit)
+            // The thread has its lane by now.
+            overdue.begin(self.lanes().stripe(), word.generation(), now, limit)
         });
         Ticket {
             began: now,
             cell,
-            ..self.admit_untimed(word)
+            ..untimed
         }
     }
 

@@ -10,14 +10,22 @@
 //! ```text
 //! cell        tag:16 | scale:6 | step:18 | calls:24
 //! veterans    tag:32 | calls:32 (a difference; may be negative for a moment)
+//! name        tag:16 | scale:6 | step:18 | stripe + 1:24
 //! ```
 //!
-//! The name of the cell (all but the calls) travels with the call. When the call ends and its cell
-//! still has that name, it is taken out there; else it has become a veteran. The exchange of the
-//! cell's word decides which, so no call is taken out twice or forgotten.
+//! The name of the cell travels with the call. When the call ends and its cell still has that name,
+//! it is taken out there; else it has become a veteran. The exchange of the cell's word decides
+//! which, so no call is taken out twice or forgotten.
+//!
+//! Rings are striped: a thread counts the calls that it begins in one of several, and a call is taken
+//! out of the one it was counted in, on whatever thread it ends. Most breakers are used by one
+//! thread, so only the first ring is there from the start.
+
+use std::sync::OnceLock;
 
 use crate::engine::word::{newer, tag};
 use crate::sync::{AtomicU64, Ordering, update};
+use crate::window::{OTHER_STRIPES, Stripe};
 
 const CELLS: usize = 16;
 
@@ -32,29 +40,50 @@ const CELL_TAG: u32 = 64 - TAG_AT;
 
 const VETERANS: u32 = 32;
 
-/// Where a call under way is counted: its cell's name, and one call.
+/// Where a call under way is counted: its cell's name, and whose the cell is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CellName(u64);
 
 impl CellName {
-    /// In none. A name has its call in it, so it is never zero.
+    /// In none. The number of a stripe is counted from one, so a name is never zero.
     pub(crate) const NONE: CellName = CellName(0);
+
+    fn new(name: u64, stripe: Stripe) -> Self {
+        Self(name | (stripe.number() as u64 + 1))
+    }
 
     #[inline]
     pub(crate) fn is_some(self) -> bool {
         self != Self::NONE
     }
+
+    fn stripe(self) -> usize {
+        (self.0 & CALLS) as usize - 1
+    }
+
+    fn name(self) -> u64 {
+        self.0 & !CALLS
+    }
 }
 
 #[derive(Debug)]
 pub(crate) struct Overdue {
+    /// When somebody must look again. Never further away than the limit, so that a call admitted
+    /// while somebody looks is not overdue before the next look.
+    next_look: AtomicU64,
+    first: Ring,
+    /// There once a second thread has come.
+    others: OnceLock<Box<[Ring; OTHER_STRIPES]>>,
+}
+
+/// The calls under way that the threads of one stripe began.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Ring {
     cells: [Cell; CELLS],
     veterans: AtomicU64,
     /// The latest beginning among those that became veterans.
     veterans_began: AtomicU64,
-    /// When somebody must look again. Never further away than the limit, so that a call admitted
-    /// while somebody looks is not overdue before the next look.
-    next_look: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -66,59 +95,53 @@ struct Cell {
 
 impl Overdue {
     pub(crate) fn new() -> Self {
-        let zero = || AtomicU64::new(0);
-        Self {
-            cells: std::array::from_fn(|_| Cell {
-                word: zero(),
-                began: zero(),
-            }),
-            veterans: zero(),
-            veterans_began: zero(),
-            next_look: zero(),
+        let overdue = Self {
+            next_look: AtomicU64::new(0),
+            first: Ring::new(),
+            others: OnceLock::new(),
+        };
+        if cfg!(fusebox_loom) {
+            // Loom does not see that the lock orders making them before using them.
+            overdue.others();
+        }
+        overdue
+    }
+
+    #[cold]
+    fn others(&self) -> &[Ring; OTHER_STRIPES] {
+        self.others
+            .get_or_init(|| Box::new(std::array::from_fn(|_| Ring::new())))
+    }
+
+    /// The ring of this number; stripes are numbered from the first one on.
+    #[inline]
+    fn ring(&self, stripe: usize) -> &Ring {
+        let Some(other) = stripe.checked_sub(1) else {
+            return &self.first;
+        };
+        match self.others.get() {
+            Some(others) => &others[other],
+            None => &self.others()[other],
         }
     }
 
     /// Counts a call of `generation` that begins now; in no cell when a later one has begun.
     #[inline]
-    pub(crate) fn begin(&self, generation: u64, now: u64, limit: u64) -> CellName {
+    pub(crate) fn begin(&self, stripe: Stripe, generation: u64, now: u64, limit: u64) -> CellName {
         let scale = scale(limit);
         let name = name(generation, scale, now >> scale);
-        let cell = &self.cells[place(name)];
-        let began = cell.began.load(Ordering::Acquire);
-        // Before the count, so that nobody sees the call with too early a beginning.
-        if began < now {
-            cell.began.fetch_max(now, Ordering::AcqRel);
+        let ring = self.ring(stripe.number());
+        if ring.begin(name, generation, now) {
+            CellName::new(name, stripe)
+        } else {
+            CellName::NONE
         }
-        let own = tag::<CELL_TAG>(generation);
-        let counted = update(&cell.word, |seen| {
-            if seen & !CALLS == name {
-                // Sixteen million calls in one cell: it counts no more rather than overflow.
-                (seen & CALLS < CALLS).then(|| seen + 1)
-            } else if newer::<CELL_TAG>(seen >> TAG_AT, own) {
-                None
-            } else {
-                Some(name | 1)
-            }
-        });
-        let Some((seen, _)) = counted else {
-            return CellName::NONE;
-        };
-        if seen & !CALLS != name && seen >> TAG_AT == own && seen & CALLS > 0 {
-            self.retire(generation, seen, began, now);
-        }
-        CellName(name | 1)
     }
 
     /// Takes a call that has ended out, if its generation is the present one.
     #[inline]
-    pub(crate) fn end(&self, generation: u64, name: CellName) {
-        let name = name.0 & !CALLS;
-        let here = update(&self.cells[place(name)].word, |seen| {
-            (seen & !CALLS == name && seen & CALLS > 0).then(|| seen - 1)
-        });
-        if here.is_none() {
-            self.add_veterans(generation, u64::MAX);
-        }
+    pub(crate) fn end(&self, generation: u64, cell: CellName) {
+        self.ring(cell.stripe()).end(generation, cell.name());
     }
 
     /// True when it is time for [`Overdue::look`].
@@ -169,6 +192,69 @@ impl Overdue {
 
     /// Calls that become overdue together, and when.
     fn groups(&self, generation: u64, limit: u64) -> impl Iterator<Item = (i64, u64)> {
+        let others = self.others.get().into_iter().flat_map(|rings| rings.iter());
+        let groups = std::iter::once(&self.first)
+            .chain(others)
+            .flat_map(move |ring| ring.groups(generation));
+        groups.map(move |(calls, began)| (calls, began.saturating_add(limit)))
+    }
+}
+
+impl Ring {
+    fn new() -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            cells: std::array::from_fn(|_| Cell {
+                word: zero(),
+                began: zero(),
+            }),
+            veterans: zero(),
+            veterans_began: zero(),
+        }
+    }
+
+    /// Counts a call in the cell of this name; false when a later generation has begun, or the cell
+    /// is full.
+    #[inline]
+    fn begin(&self, name: u64, generation: u64, now: u64) -> bool {
+        let cell = &self.cells[place(name)];
+        let began = cell.began.load(Ordering::Acquire);
+        // Before the count, so that nobody sees the call with too early a beginning.
+        if began < now {
+            cell.began.fetch_max(now, Ordering::AcqRel);
+        }
+        let own = tag::<CELL_TAG>(generation);
+        let counted = update(&cell.word, |seen| {
+            if seen & !CALLS == name {
+                // Sixteen million calls in one cell: it counts no more rather than overflow.
+                (seen & CALLS < CALLS).then(|| seen + 1)
+            } else if newer::<CELL_TAG>(seen >> TAG_AT, own) {
+                None
+            } else {
+                Some(name | 1)
+            }
+        });
+        let Some((seen, _)) = counted else {
+            return false;
+        };
+        if seen & !CALLS != name && seen >> TAG_AT == own && seen & CALLS > 0 {
+            self.retire(generation, seen, began, now);
+        }
+        true
+    }
+
+    #[inline]
+    fn end(&self, generation: u64, name: u64) {
+        let here = update(&self.cells[place(name)].word, |seen| {
+            (seen & !CALLS == name && seen & CALLS > 0).then(|| seen - 1)
+        });
+        if here.is_none() {
+            self.add_veterans(generation, u64::MAX);
+        }
+    }
+
+    /// Calls that become overdue together, and the latest beginning among them.
+    fn groups(&self, generation: u64) -> impl Iterator<Item = (i64, u64)> {
         let own = tag::<CELL_TAG>(generation);
         let cells = self.cells.iter().map(move |cell| {
             let word = cell.word.load(Ordering::Acquire);
@@ -185,10 +271,7 @@ impl Overdue {
         } else {
             0
         };
-        let veterans = (left, self.veterans_began.load(Ordering::Acquire));
-        cells
-            .chain([veterans])
-            .map(move |(calls, began)| (calls, began.saturating_add(limit)))
+        cells.chain([(left, self.veterans_began.load(Ordering::Acquire))])
     }
 
     /// The cell's time has come round while calls are still counted in it, by the name in `seen`.
@@ -264,7 +347,7 @@ mod tests {
             let mut now = 0;
             for (what, by, which) in steps {
                 match what {
-                    0..=4 => under_way.push((now, overdue.begin(3, now, limit))),
+                    0..=4 => under_way.push((now, overdue.begin(Stripe::new(which.index(3)), 3, now, limit))),
                     5..=6 if !under_way.is_empty() => {
                         let (_, name) = under_way.remove(which.index(under_way.len()));
                         overdue.end(3, name);
@@ -285,12 +368,14 @@ mod tests {
         }
     }
 
+    const ONE: Stripe = Stripe::new(0);
+
     #[test]
     fn calls_that_began_together_are_overdue_together_and_told_once() {
         let overdue = Overdue::new();
         assert_eq!(overdue.look(0, 0, 1_000), None);
         for _ in 0..5 {
-            overdue.begin(0, 7, 1_000);
+            overdue.begin(ONE, 0, 7, 1_000);
         }
         assert!(!overdue.is_due(999) && overdue.is_due(1_000));
         assert_eq!(overdue.look(0, 1_000, 1_000), None);
@@ -303,12 +388,28 @@ mod tests {
     }
 
     #[test]
+    fn calls_of_all_stripes_are_overdue_together_and_end_where_they_began() {
+        let overdue = Overdue::new();
+        let names: Vec<CellName> = (0..=OTHER_STRIPES)
+            .map(|number| overdue.begin(Stripe::new(number), 0, 8, 1_000))
+            .collect();
+        let mut left = names.len() as u64;
+        assert_eq!(overdue.count(0, 1_007, 1_000), 0);
+        for name in names {
+            assert_eq!(overdue.count(0, 1_008, 1_000), left);
+            overdue.end(0, name);
+            left -= 1;
+        }
+        assert_eq!(overdue.count(0, 1_008, 1_000), 0);
+    }
+
+    #[test]
     fn a_new_generation_starts_with_nobody_and_the_old_ones_disturb_it_not() {
         let overdue = Overdue::new();
-        let old = overdue.begin(1, 5, 100);
-        let new = overdue.begin(2, 5, 100);
+        let old = overdue.begin(ONE, 1, 5, 100);
+        let new = overdue.begin(ONE, 2, 5, 100);
         assert_eq!(
-            overdue.begin(1, 5, 100),
+            overdue.begin(ONE, 1, 5, 100),
             CellName::NONE,
             "too late to be counted"
         );
@@ -333,16 +434,18 @@ mod models {
         builder.check(model);
     }
 
+    const ONE: Stripe = Stripe::new(0);
+
     /// A call ends while its cell's time comes round: it is taken out of where it is, once.
     #[test]
     fn nobody_is_taken_out_twice_or_left_behind() {
         explore(|| {
             let overdue = Arc::new(Overdue::new());
             let lap = CELLS as u64;
-            let old = [0, 0].map(|_| overdue.begin(1, 0, 4));
+            let old = [0, 0].map(|_| overdue.begin(ONE, 1, 0, 4));
             let other = Arc::clone(&overdue);
             let thread = thread::spawn(move || other.end(1, old[0]));
-            let new = overdue.begin(1, lap, 4);
+            let new = overdue.begin(ONE, 1, lap, 4);
             thread.join().expect("no panic");
             assert_eq!(overdue.count(1, lap, 4), 1, "the other old one");
             overdue.end(1, old[1]);
@@ -357,12 +460,12 @@ mod models {
     fn the_new_ones_are_told_once() {
         explore(|| {
             let overdue = Arc::new(Overdue::new());
-            overdue.begin(1, 0, 8);
+            overdue.begin(ONE, 1, 0, 8);
             assert_eq!(overdue.look(1, 0, 8), None);
             let other = Arc::clone(&overdue);
             let thread = thread::spawn(move || {
                 let told = other.look(1, 8, 8);
-                other.begin(1, 8, 8);
+                other.begin(ONE, 1, 8, 8);
                 told
             });
             let ours = overdue.look(1, 8, 8);

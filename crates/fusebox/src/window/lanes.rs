@@ -47,6 +47,27 @@ impl Lane {
     }
 }
 
+/// Stripes there are beside the first.
+pub(crate) const OTHER_STRIPES: usize = if cfg!(fusebox_loom) { 1 } else { 8 };
+
+/// See [`Lanes::stripe`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stripe(usize);
+
+impl Stripe {
+    #[cfg(test)]
+    pub(crate) const fn new(number: usize) -> Self {
+        assert!(number <= OTHER_STRIPES);
+        Self(number)
+    }
+
+    /// From zero, which is the first, to [`OTHER_STRIPES`].
+    #[inline]
+    pub(crate) fn number(self) -> usize {
+        self.0
+    }
+}
+
 /// A cache line of its own.
 #[derive(Debug)]
 #[repr(align(64))]
@@ -143,6 +164,18 @@ impl<'a> Lanes<'a> {
         Here {
             lane: &lane.0,
             is_shared,
+        }
+    }
+
+    /// The stripe that the present thread uses, of what is striped more coarsely and may be written
+    /// by any thread: the first for the thread of the first lane.
+    #[inline]
+    pub(crate) fn stripe(self) -> Stripe {
+        let place = own_place();
+        if place == self.others.home.load(Ordering::Relaxed) {
+            Stripe(0)
+        } else {
+            Stripe(1 + place % OTHER_STRIPES)
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use crate::config::Window;
 use crate::engine::word::{WINDOWS, nanos};
 pub(crate) use count::{CountWindow, MOST_CALLS, REFRESH};
-pub(crate) use lanes::{Here, Lane, Lanes, Others, add_own};
+pub(crate) use lanes::{Here, Lane, Lanes, OTHER_STRIPES, Others, Stripe, add_own};
 pub(crate) use time::TimeWindow;
 
 /// What a window holds.
