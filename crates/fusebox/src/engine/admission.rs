@@ -231,18 +231,20 @@ impl Engine {
     }
 
     /// A call that begins now, counted among those under way if there is where.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "one of its two callers is a healthy call's way, and a ticket is large"
+    )]
+    #[inline(always)]
     fn admit_from(&self, word: Word, now: u64, limit: u64, overdue: Option<&Overdue>) -> Ticket {
-        let untimed = self.admit_untimed(word);
-        let cell = overdue.map_or(CellName::NONE, |overdue| {
+        let mut ticket = self.admit_untimed(word);
+        ticket.began = now;
+        if let Some(overdue) = overdue {
             // The thread has its lane by now.
-            overdue.begin(self.lanes().stripe(), word.generation(), now, limit)
-        });
-        Ticket {
-            began: now,
-            cell,
-            ..untimed
+            let stripe = self.lanes().stripe();
+            ticket.cell = overdue.begin(stripe, word.generation(), now, limit);
         }
+        ticket
     }
 
     fn refuse(&self, word: Word, left: Left) -> Refusal {
