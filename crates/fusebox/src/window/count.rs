@@ -224,7 +224,7 @@ fn slot(generation: u64, mark: Mark) -> u16 {
 }
 
 fn fresh_counts(generation: u64) -> u64 {
-    (tag::<SUM_TAG>(generation) << SUM_AT) + BIAS * CALLS + BIAS * FAILURES
+    (tag::<SUM_TAG>(generation) << SUM_AT) + BIAS * (CALLS + FAILURES)
 }
 
 fn fresh_slow(generation: u64) -> u64 {
@@ -383,6 +383,20 @@ mod tests {
         let generation = 5 + (3 << SLOT_TAG);
         window.record(generation, failed);
         assert_eq!(window.totals(generation).failures, 1);
+    }
+
+    /// Results of a generation may come before old slots have been dated up for it.
+    #[test]
+    fn a_refresh_leaves_the_present_generation_alone() {
+        let window = CountWindow::new(4);
+        let failed = Mark {
+            failed: true,
+            slow: false,
+        };
+        window.record(REFRESH, failed);
+        window.refresh(REFRESH);
+        assert_eq!(window.ring_totals(REFRESH), window.totals(REFRESH));
+        assert_eq!(window.totals(REFRESH).failures, 1);
     }
 
     /// A full ring of the longest kind stays inside its fields.

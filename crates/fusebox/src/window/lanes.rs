@@ -238,13 +238,16 @@ fn owned_lanes() -> usize {
     #[cfg(not(fusebox_loom))]
     {
         static LANES: OnceLock<usize> = OnceLock::new();
-        *LANES.get_or_init(|| {
-            let cores = std::thread::available_parallelism().map_or(1, usize::from);
-            (2 * cores + 1).min(16)
-        })
+        *LANES
+            .get_or_init(|| lanes_for(std::thread::available_parallelism().map_or(1, usize::from)))
     }
     #[cfg(fusebox_loom)]
     0
+}
+
+#[cfg(not(fusebox_loom))]
+fn lanes_for(cores: usize) -> usize {
+    (2 * cores + 1).min(16)
 }
 
 /// Lanes for a test, which says itself who writes which.
@@ -293,6 +296,7 @@ impl TestLanes {
 /// The place of a thread that has not asked yet, and of one that has none.
 const UNKNOWN: usize = usize::MAX;
 const NONE: usize = usize::MAX - 1;
+const _: () = assert!(NONE != UNKNOWN, "who has none does not ask again");
 
 #[cfg(fusebox_loom)]
 fn own_place() -> usize {
@@ -391,5 +395,49 @@ mod places {
                 assert!(!owned.is_empty(), "places come back");
             }
         }
+    }
+}
+
+#[cfg(all(test, not(fusebox_loom)))]
+mod tests {
+    use std::ptr::eq;
+    use std::thread;
+
+    use super::*;
+
+    /// The first thread gets the lane in the breaker, so that no other is made for it alone; a second
+    /// one gets another. Both find theirs again without a search.
+    #[test]
+    fn a_thread_has_a_lane_once_it_has_been_here() {
+        let first = Lane::new();
+        let others = Others::new();
+        let lanes = Lanes {
+            first: &first,
+            others: &others,
+        };
+        assert!(lanes.own().is_none(), "nobody has been here");
+        let here = lanes.here();
+        assert!(eq(here.lane, lanes.first) && !here.is_shared);
+        assert!(lanes.own().is_some_and(|own| eq(own, lanes.first)));
+        assert!(others.lanes.get().is_none(), "one lane does for one thread");
+        let second = || {
+            assert!(lanes.own().is_none(), "another thread's");
+            let here = lanes.here();
+            assert!(!eq(here.lane, lanes.first));
+            let again = lanes.own();
+            assert_eq!(again.is_none(), here.is_shared, "where many threads are");
+            assert!(again.is_none_or(|own| eq(own, here.lane)));
+        };
+        thread::scope(|scope| scope.spawn(second).join()).expect("no panic");
+        assert!(eq(lanes.here().lane, lanes.first), "still the first one's");
+    }
+
+    /// The design page says how many: twice the cores and one, at most 16.
+    #[test]
+    fn lanes_are_enough_for_the_threads_of_a_machine() {
+        let lanes = [1, 2, 7, 8, 64].map(lanes_for);
+        assert_eq!(lanes, [3, 5, 15, 16, 16]);
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        assert_eq!(owned_lanes(), lanes_for(cores));
     }
 }

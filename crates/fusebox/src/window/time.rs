@@ -415,6 +415,96 @@ mod tests {
         assert_eq!(window.totals(lanes.all(), 0, u64::MAX), Totals::default());
     }
 
+    /// Up to 34 years with the shortest buckets, and after that it holds what is still to come.
+    #[test]
+    fn buckets_last_as_long_as_they_are_said_to() {
+        const YEAR: u64 = 365 * 24 * 3_600 * 1_000 * MS;
+        let lanes = TestLanes::new(2);
+        let window = TimeWindow::new(4 * MS, 4);
+        window.succeed(lanes.at(0), lanes.all(), 0, 34 * YEAR);
+        let calls = |now| window.totals(lanes.all(), 0, now).calls;
+        assert_eq!(calls(34 * YEAR + 3 * MS), 1);
+        assert_eq!(calls(34 * YEAR + 4 * MS), 0);
+        for n in 1..=3 {
+            assert!(window.succeed(lanes.at(0), lanes.all(), 0, u64::MAX));
+            assert_eq!(calls(u64::MAX), n);
+        }
+    }
+
+    /// What lets a success be counted without a look at the buckets.
+    #[test]
+    fn before_the_edge_a_success_only_adds_one() {
+        const GENERATION: u64 = 5;
+        let lanes = TestLanes::new(2);
+        let (here, all) = (lanes.at(1), lanes.all());
+        let window = TimeWindow::new(4 * MS, 4);
+        let quickly = |generation| TimeWindow::succeed_quickly(here.lane, generation);
+        assert!(!quickly(GENERATION), "nobody has begun it");
+        for bucket in [0, 1, 7] {
+            window.succeed(here, all, GENERATION, bucket * MS);
+            assert_eq!(window.edge(), (bucket + 1) * MS);
+            assert!(quickly(GENERATION));
+        }
+        assert!(!quickly(GENERATION - 1) && !quickly(GENERATION + 1));
+        assert_eq!(window.totals(all, GENERATION, 7 * MS).calls, 2);
+        let full = GENERATION << COUNT_TAG | COUNT;
+        here.lane.calls.store(full, Ordering::Relaxed);
+        assert!(!quickly(GENERATION), "one more would change the tag");
+        assert_eq!(here.lane.calls.load(Ordering::Relaxed), full);
+    }
+
+    #[test]
+    fn a_milestone_is_written_once_and_never_by_who_comes_late() {
+        let milestone = Milestone {
+            name: AtomicU64::new(EMPTY),
+            calls: AtomicU64::new(0),
+            others: AtomicU64::new(0),
+        };
+        let sums = |n: u64| Sums {
+            calls: n + 2,
+            failures: n + 1,
+            slow: n,
+        };
+        let last = (1 << PRESENT_TAG) - 1;
+        // Ever later, up to where the tags come round.
+        let names = [
+            (0, 3),
+            (0, 8),
+            (7, 1),
+            (1 << 22, 0),
+            (1 << 23, 0),
+            (last, 2),
+            (last + 1, 0),
+        ];
+        for (n, (generation, bucket)) in (0..).zip(names) {
+            let name = present(generation, bucket);
+            milestone.write(name, sums(n));
+            assert_eq!(
+                milestone.read(name),
+                Some(sums(n)),
+                "{generation}, {bucket}"
+            );
+            // Again, and by threads of earlier buckets and generations.
+            milestone.write(name, sums(99));
+            if bucket > 0 {
+                milestone.write(present(generation, bucket - 1), sums(99));
+            }
+            milestone.write(present(generation.wrapping_sub(1), bucket + 1), sums(99));
+            assert_eq!(
+                milestone.read(name),
+                Some(sums(n)),
+                "{generation}, {bucket}"
+            );
+        }
+        milestone.name.store(WRITING, Ordering::Relaxed);
+        milestone.write(present(last + 2, 0), sums(99));
+        assert_eq!(
+            milestone.name.load(Ordering::Relaxed),
+            WRITING,
+            "another is at it"
+        );
+    }
+
     #[test]
     fn a_clock_that_steps_back_finds_time_standing_still() {
         let lanes = TestLanes::new(2);

@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use fusebox::{BreakerConfig, CircuitBreaker, Outcome, VirtualClock, Window};
 
-const TEN_SECONDS: Window = Window::Time {
-    length: Duration::from_secs(10),
-    buckets: 10,
-};
+const TEN_SECONDS: Window = seconds(10, 10);
+
+const fn seconds(length: u64, buckets: u32) -> Window {
+    Window::Time {
+        length: Duration::from_secs(length),
+        buckets,
+    }
+}
 
 fn with(window: Window) -> BreakerConfig {
     BreakerConfig::new()
@@ -38,6 +42,9 @@ fn each_shape_has_its_window() {
         (Window::Count(20), Window::Count(40), 40),
         (TEN_SECONDS, Window::Count(7), 7),
         (Window::Count(20), TEN_SECONDS, 60),
+        // More buckets of the same length, and as many longer ones.
+        (TEN_SECONDS, seconds(20, 20), 60),
+        (TEN_SECONDS, seconds(20, 10), 60),
     ] {
         let breaker = breaker(first);
         record(&breaker, Outcome::Failure, 2);
