@@ -303,3 +303,30 @@ impl Engine {
         (turn + 1) * passing / (steps + 1) > turn * passing / (steps + 1)
     }
 }
+
+#[cfg(all(test, not(fusebox_loom)))]
+mod tests {
+    use super::*;
+    use crate::config::BreakerConfig;
+    use crate::engine::{Ending, for_test};
+    use crate::outcome::Outcome;
+
+    /// The thread that counts the last success of the probes may be stopped before it closes the
+    /// circuit. The next call does, and is not refused until the lease is over.
+    #[test]
+    fn the_verdict_on_probes_waits_for_no_thread() {
+        let config = BreakerConfig::new()
+            .with_failure_threshold(1)
+            .with_success_threshold(1);
+        let (engine, clock) = for_test(config);
+        let failed = Ending::result(Outcome::Failure, None);
+        engine.settle(engine.admit().ticket(), failed);
+        clock.advance(engine.retry_after().expect("open"));
+        assert!(!engine.admit().is_refusal(), "a probe");
+        assert!(engine.admit().is_refusal(), "its slot was the only one");
+        let counted = Slots::from_bits(engine.slots.load(Ordering::Acquire)).succeed();
+        engine.slots.store(counted.bits(), Ordering::Release);
+        assert!(!engine.admit().is_refusal());
+        assert_eq!(engine.state(), State::Closed);
+    }
+}

@@ -605,3 +605,13 @@ struct Moved;
 fn parity(number: u64) -> usize {
     (number & 1) as usize
 }
+
+/// An engine for a test of its parts, and its clock.
+#[cfg(all(test, not(fusebox_loom)))]
+fn for_test(config: BreakerConfig) -> (Engine, crate::clock::VirtualClock) {
+    let clock = crate::clock::VirtualClock::new();
+    let of = Identity::of_breaker("s", "c");
+    let source = TimeSource::from(clock.clone());
+    let engine = Engine::new(of, Arc::new(config), source, 1, true);
+    (engine, clock)
+}

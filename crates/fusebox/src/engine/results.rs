@@ -306,33 +306,39 @@ impl Engine {
 
     fn judge_probe(&self, word: Word, mark: Mark, now: u64) {
         let generation = word.generation();
-        let worked = !mark.failed && !mark.slow;
-        let seen = if worked {
-            update(&self.slots, |seen| {
-                let seen = Slots::from_bits(seen);
-                seen.is_of(generation).then(|| seen.succeed().bits())
-            })
-            .map(|(_, slots)| slots)
-        } else {
-            Some(self.slots.load(Ordering::Acquire))
-        };
-        let slots = seen
-            .map(Slots::from_bits)
-            .filter(|seen| seen.is_of(generation));
-        let Some(slots) = slots else {
+        if mark.failed || mark.slow {
+            let slots = Slots::from_bits(self.slots.load(Ordering::Acquire));
+            if !slots.is_of(generation) {
+                self.late.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            let cause = if mark.failed {
+                Cause::ProbeFailed
+            } else {
+                Cause::ProbeSlow
+            };
+            let probes = Totals {
+                calls: u64::from(slots.succeeded()) + 1,
+                failures: u64::from(mark.failed),
+                slow: u64::from(mark.slow),
+            };
+            self.open(word, cause, probes, now);
+            return;
+        }
+        let counted = update(&self.slots, |seen| {
+            let seen = Slots::from_bits(seen);
+            seen.is_of(generation).then(|| seen.succeed().bits())
+        });
+        let Some((_, slots)) = counted else {
             self.late.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        let probes = Totals {
-            calls: u64::from(slots.succeeded()) + u64::from(!worked),
-            failures: u64::from(mark.failed),
-            slow: u64::from(mark.slow),
-        };
-        if mark.failed {
-            self.open(word, Cause::ProbeFailed, probes, now);
-        } else if mark.slow {
-            self.open(word, Cause::ProbeSlow, probes, now);
-        } else if slots.succeeded() >= self.probes.load(Ordering::Acquire) {
+        let succeeded = Slots::from_bits(slots).succeeded();
+        if succeeded >= self.probes.load(Ordering::Acquire) {
+            let probes = Totals {
+                calls: u64::from(succeeded),
+                ..Totals::default()
+            };
             self.close(word, probes, now);
         }
     }
@@ -386,5 +392,26 @@ impl Engine {
             let failures = Streak::from_bits(seen).of(from);
             (failures > 0).then(|| Streak::new(to, failures).bits())
         });
+    }
+}
+
+#[cfg(all(test, not(fusebox_loom)))]
+mod tests {
+    use super::*;
+    use crate::config::BreakerConfig;
+    use crate::engine::for_test;
+
+    /// A thread that was stopped may come with what was true of an earlier period.
+    #[test]
+    fn nobody_of_an_earlier_period_ends_a_streak() {
+        let (engine, _) = for_test(BreakerConfig::new());
+        let streak = || Streak::from_bits(engine.streak.load(Ordering::Acquire)).of(5);
+        assert_eq!([1, 2].map(|_| engine.prolong_streak(5)), [1, 2]);
+        engine.end_streak(4);
+        assert_eq!((engine.prolong_streak(4), streak()), (0, 2));
+        engine.carry_streak(4, 6);
+        assert_eq!(streak(), 2);
+        engine.end_streak(5);
+        assert_eq!(streak(), 0);
     }
 }

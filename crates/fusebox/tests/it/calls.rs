@@ -96,6 +96,20 @@ fn plain_functions_are_protected_the_same_way() {
     assert_eq!(breaker.state(), State::Open);
 }
 
+/// What is left of the break, not how long it was or when it ends.
+#[test]
+fn a_refusal_tells_the_time_that_is_left() {
+    let (breaker, clock) = breaker(small());
+    clock.advance(7 * SECOND);
+    fail(&breaker, 2);
+    for tenths in (1..=10).rev() {
+        let refusal = breaker.try_acquire().expect_err("open");
+        assert_eq!(refusal.retry_after(), Some(tenths * SECOND / 10));
+        clock.advance(SECOND / 10);
+    }
+    assert_eq!(breaker.state(), State::HalfOpen);
+}
+
 #[test]
 fn a_wish_in_an_earlier_failure_of_the_period_counts() {
     let (breaker, clock) = breaker(small());
@@ -120,12 +134,14 @@ fn a_wish_in_an_earlier_failure_of_the_period_counts() {
 #[test]
 fn the_longest_wish_of_the_period_wins_and_dies_with_it() {
     let (breaker, _) = breaker(small());
-    for seconds in [9, 4] {
-        let permit = breaker.try_acquire().expect("closed");
-        permit.record_with_hint(Outcome::Failure, Some(seconds * SECOND));
+    for wishes in [[9, 4], [4, 9]] {
+        for seconds in wishes {
+            let permit = breaker.try_acquire().expect("closed");
+            permit.record_with_hint(Outcome::Failure, Some(seconds * SECOND));
+        }
+        assert_eq!(breaker.retry_after(), Some(9 * SECOND));
+        breaker.reset();
     }
-    assert_eq!(breaker.retry_after(), Some(9 * SECOND));
-    breaker.reset();
     let permit = breaker.try_acquire().expect("closed");
     permit.record_with_hint(Outcome::Failure, Some(9 * SECOND));
     breaker.reset();

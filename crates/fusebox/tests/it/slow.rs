@@ -97,6 +97,24 @@ fn calls_under_way_count_once_and_only_while_they_are() {
     assert_eq!(breaker.snapshot().in_flight, 0);
 }
 
+/// Two that hang are not enough, and are known already when a third one ends.
+#[test]
+fn a_slow_call_that_ends_is_judged_together_with_those_that_hang() {
+    let (breaker, clock) = slow_breaker();
+    let hung = [breaker.try_acquire(), breaker.try_acquire()];
+    clock.advance(5 * SECOND);
+    assert_eq!(breaker.state(), State::Closed);
+    slow_call(&breaker, &clock, Outcome::Success);
+    assert_eq!(breaker.state(), State::Open);
+    let all = Totals {
+        calls: 3,
+        failures: 0,
+        slow: 3,
+    };
+    assert_eq!(last_trip(&breaker), (Cause::SlowCallRate, all));
+    drop(hung);
+}
+
 #[test]
 fn a_slow_probe_is_a_failed_one() {
     let (breaker, clock) = slow_breaker();
@@ -160,7 +178,11 @@ fn a_disabled_circuit_does_not_open_for_calls_that_hang() {
         .collect();
     clock.advance(60 * SECOND);
     assert_eq!(breaker.state(), State::Closed);
-    drop(hung);
+    for permit in hung {
+        permit.success();
+    }
+    let counts = breaker.snapshot().counts;
+    assert_eq!((counts.success, counts.slow), (10, 0), "nothing is judged");
 }
 
 #[test]
