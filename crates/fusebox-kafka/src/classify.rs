@@ -122,6 +122,11 @@ pub(crate) fn is_known(name: &str) -> bool {
     TABLE.iter().any(|row| row.name == name)
 }
 
+/// Whether the producer has no room.
+pub(crate) fn is_full(name: &str) -> bool {
+    name == "_QUEUE_FULL"
+}
+
 /// Whether a producer that is finished with this code ended because a record was refused, so that
 /// nothing behind it overtakes it.
 pub(crate) fn ended_by_refusal(name: &str) -> bool {

@@ -87,7 +87,8 @@ pub use backlog::{
 pub use broker::{Attempt, Broker, Delivered, Delivery, ErrorClass, SendError, TroubleSink};
 pub use bus::{EventBus, PublishError};
 pub use drainer::{
-    Blocked, Drainer, DrainerConfig, DrainerHandle, DrainerStats, PoisonPolicy, Resolution,
+    Blocked, Drainer, DrainerConfig, DrainerHandle, DrainerStats, PaceCuts, PaceLimit, PaceNow,
+    PoisonPolicy, Resolution,
 };
 pub use producer::{ATTEMPT_HEADER, KafkaProducerConfig, MAYBE_DUPLICATE_HEADER, RdKafkaBroker};
 pub use publisher::{

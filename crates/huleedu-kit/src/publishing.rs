@@ -50,6 +50,7 @@ impl Publishing {
     ) -> Self {
         let mut config = DrainerConfig::default();
         settings.poison.apply_to(&mut config);
+        settings.pace.apply_to(&mut config);
         let backlog = match store.dialect() {
             // One process has the file.
             Dialect::Sqlite => OutboxBacklog::new(store.clone()),
@@ -80,6 +81,7 @@ impl Publishing {
     ) -> Result<Self, OpenError> {
         let mut config = PublisherConfig::default();
         settings.poison.apply_to(&mut config.drainer);
+        settings.pace.apply_to(&mut config.drainer);
         config.when_full = journal.full_wait.map_or(WhenFull::Refuse, WhenFull::Wait);
         config.direct_timeout = journal.direct_timeout;
         config.memory_records = usize::try_from(settings.fallback_queue_size).unwrap_or(usize::MAX);

@@ -1,10 +1,10 @@
 //! The drainer's numbers.
 
 use std::collections::HashMap;
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::blocks::PoisonPolicy;
+use super::pace::PaceLimit;
 
 /// Limits and intervals of a drainer; start from the default and change fields.
 ///
@@ -46,12 +46,12 @@ pub struct DrainerConfig {
     pub unknown_error_tries: u32,
     /// Time for the reports of what is under way at shutdown. Default 5 s.
     pub shutdown_timeout: Duration,
-    /// Most records handed over in a second, always. Default: no bound but the window.
-    pub pace: Option<NonZeroU32>,
-    /// Most records handed over in a second from the end of an outage until its backlog is fed, so that
-    /// neither the recovering cluster nor others are crushed. Default 20,000. The window grows from one
-    /// record in that time, doubling with each round trip.
-    pub recovery_pace: Option<NonZeroU32>,
+    /// Most that is handed over in a second, always. Default: no bound but the window.
+    pub pace: PaceLimit,
+    /// Most that is handed over in a second while a backlog is made up for: after an outage, after the
+    /// start, after trouble. Then it begins with 1,000 records or 4 MiB and grows while Kafka
+    /// acknowledges in time, and is halved when it does not. Default: no other bound than that.
+    pub recovery_pace: PaceLimit,
     /// What happens behind an event that Kafka refuses for good. Default: skip.
     pub poison: PoisonPolicy,
     /// The same for single topics.
@@ -83,8 +83,8 @@ impl Default for DrainerConfig {
             topic_pause_max: Duration::from_secs(30),
             unknown_error_tries: 10,
             shutdown_timeout: Duration::from_secs(5),
-            pace: None,
-            recovery_pace: NonZeroU32::new(20_000),
+            pace: PaceLimit::default(),
+            recovery_pace: PaceLimit::default(),
             poison: PoisonPolicy::Skip,
             poison_by_topic: HashMap::new(),
         }

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::blocks::{Blocked, Resolution};
+use super::pace::{PaceCuts, PaceNow};
 use crate::backlog::DeadReason;
 use crate::broker::Delivered;
 use crate::receipt::{Receipt, Receipts};
@@ -49,6 +50,10 @@ pub struct DrainerStats {
     pub drain_rate: f64,
     /// Records that came in a second, of late.
     pub arrival_rate: f64,
+    /// How much may be handed over in a second at present.
+    pub pace: PaceNow,
+    /// How often that was halved while a backlog was made up for.
+    pub pace_cuts: PaceCuts,
 }
 
 #[derive(Default)]

@@ -39,6 +39,7 @@ pub use self::config::DrainerConfig;
 use self::engine::Engine;
 use self::handle::Shared;
 pub use self::handle::{DrainerHandle, DrainerStats};
+pub use self::pace::{PaceCuts, PaceLimit, PaceNow};
 use crate::backlog::Backlog;
 use crate::broker::Broker;
 
@@ -51,8 +52,9 @@ use crate::broker::Broker;
 /// producer holds stays there. Half-open, the oldest record is the probe; when there is none, the
 /// cluster is asked for a sign of life, so a circuit heals without traffic.
 ///
-/// After an outage the window begins with one record and doubles with each round trip, and records are
-/// handed over no faster than [`DrainerConfig::recovery_pace`] until the backlog is fed.
+/// After an outage the window begins with one record and doubles with each round trip. A backlog, also
+/// one that is found at the start, is handed over at a pace of records and bytes that begins low, grows
+/// while Kafka acknowledges in time, and is halved when it does not, until everything is fed.
 ///
 /// A record leaves the backlog in two ways: delivered, or buried with a reason after it was refused
 /// twice for its own sake, the second time alone. Under another [`PoisonPolicy`] than the default it

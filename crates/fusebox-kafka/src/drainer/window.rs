@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tokio::time::Instant;
+
 use crate::backlog::DeadReason;
 use crate::record::{Parked, Position, Record};
 
@@ -34,7 +36,7 @@ struct Entry {
 #[derive(Debug)]
 enum Stage {
     /// With the producer; alone when it was refused before.
-    InFlight { alone: bool },
+    InFlight { alone: bool, fed: Instant },
     /// Kafka has it; the backlog does not know yet.
     Delivered,
     /// To become a dead letter.
@@ -76,12 +78,20 @@ impl Window {
         self.parked(position).map(|parked| &parked.record)
     }
 
+    /// When a record in flight was handed over.
+    pub(super) fn fed_at(&self, position: Position) -> Option<Instant> {
+        match self.entries.get(&position)?.stage {
+            Stage::InFlight { fed, .. } => Some(fed),
+            Stage::Delivered | Stage::Burying(_) => None,
+        }
+    }
+
     pub(super) fn parked(&self, position: Position) -> Option<&Parked> {
         self.entries.get(&position).map(|entry| &entry.parked)
     }
 
-    pub(super) fn insert_in_flight(&mut self, parked: Parked, alone: bool) {
-        self.insert(parked, Stage::InFlight { alone });
+    pub(super) fn insert_in_flight(&mut self, parked: Parked, alone: bool, fed: Instant) {
+        self.insert(parked, Stage::InFlight { alone, fed });
     }
 
     pub(super) fn insert_burying(&mut self, parked: Parked, reason: DeadReason) {
@@ -188,7 +198,7 @@ impl Stage {
     /// What one record adds to: in flight, on trial, delivered, burying.
     fn counters(&self) -> [usize; 4] {
         match self {
-            Self::InFlight { alone } => [1, usize::from(*alone), 0, 0],
+            Self::InFlight { alone, .. } => [1, usize::from(*alone), 0, 0],
             Self::Delivered => [0, 0, 1, 0],
             Self::Burying(_) => [0, 0, 0, 1],
         }

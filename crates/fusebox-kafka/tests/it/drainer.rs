@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fusebox::State;
-use fusebox_kafka::{Broker, DrainerConfig, ErrorClass};
+use fusebox_kafka::{Broker, DrainerConfig, ErrorClass, PaceCuts, PaceNow};
 use tokio::time::Instant;
 
 use crate::model::{MemoryBacklog, ModelBroker, breaker, error, record, run, until};
@@ -440,7 +440,7 @@ async fn a_backlog_is_made_up_for_at_the_recoverys_pace_and_then_at_full_speed()
     );
     let breaker = breaker();
     let mut config = DrainerConfig::default();
-    config.recovery_pace = std::num::NonZeroU32::new(100);
+    config.recovery_pace.records = std::num::NonZeroU32::new(100);
     let running = run(&backlog, as_broker(&broker), &breaker, config);
     broker.go_down();
     fill(&backlog, [1]);
@@ -463,6 +463,75 @@ async fn a_backlog_is_made_up_for_at_the_recoverys_pace_and_then_at_full_speed()
     );
     assert_eq!(broker.log(), (1..=1_300).collect::<Vec<_>>());
     running.stop().await;
+}
+
+/// Also without an outage: whoever starts may have left a backlog because the cluster was weak.
+#[tokio::test(start_paused = true)]
+async fn a_backlog_that_is_found_is_begun_slowly_and_soon_drained_at_full_speed() {
+    let (backlog, broker) = (
+        Arc::new(MemoryBacklog::default()),
+        ModelBroker::start(Duration::ZERO),
+    );
+    fill(&backlog, 1..=20_000);
+    let running = run(
+        &backlog,
+        as_broker(&broker),
+        &breaker(),
+        DrainerConfig::default(),
+    );
+    until("begun", || broker.has_drainer()).await;
+    assert_eq!(running.handle.stats().pace.records, Some(1_000.0));
+    tokio::time::sleep(Duration::from_millis(95)).await;
+    let soon = broker.enqueued().len();
+    assert!((100..=160).contains(&soon), "{soon}");
+    let start = Instant::now();
+    until("drained", || backlog.waiting() == 0).await;
+    // Evenly it would take twenty seconds.
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
+    until("free", || running.handle.stats().pace == PaceNow::default()).await;
+    assert_eq!(running.handle.stats().pace_cuts, PaceCuts::default());
+    assert_eq!(broker.log(), (1..=20_000).collect::<Vec<_>>());
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_cluster_and_the_producer_do_not_take_slows_the_drainer_and_nothing_else_does() {
+    for (class, code, cuts) in [
+        (ErrorClass::BackPressure, "_QUEUE_FULL", (1, 0)),
+        (ErrorClass::BackPressure, "_FIRST_UNDER_WAY", (0, 0)),
+        (ErrorClass::Retriable, "THROTTLING_QUOTA_EXCEEDED", (0, 1)),
+        (ErrorClass::Message, "INVALID_RECORD", (0, 0)),
+        (ErrorClass::Topic, "TOPIC_EXCEPTION", (0, 0)),
+    ] {
+        let (backlog, broker) = (
+            Arc::new(MemoryBacklog::default()),
+            ModelBroker::start(Duration::ZERO),
+        );
+        fill(&backlog, 1..=2_000);
+        let running = run(
+            &backlog,
+            as_broker(&broker),
+            &breaker(),
+            DrainerConfig::default(),
+        );
+        until("well under way", || broker.log().len() > 400).await;
+        assert_eq!(running.handle.stats().pace_cuts, PaceCuts::default());
+        if class == ErrorClass::BackPressure {
+            broker.refuse_enqueue([error(class, code)]);
+        } else {
+            let next = broker.log().len() as u128 + 50;
+            broker.refuse(next, &[error(class, code)]);
+        }
+        until("drained", || backlog.waiting() == 0).await;
+        let seen = running.handle.stats().pace_cuts;
+        assert_eq!((seen.full, seen.refused), cuts, "{code}");
+        assert_eq!(seen.slow, 0, "{code}");
+        running.stop().await;
+    }
 }
 
 /// Of two processes on one backlog, one sends; when it cannot prolong its lease it gives its producer

@@ -155,6 +155,27 @@ impl PublishWatch {
             "Events acknowledged in a second, of late",
             stats.drain_rate,
         )?;
+        // Nothing can be bounded to zero.
+        f.number(
+            "kafka_publish_pace_events",
+            "Events that may be handed to Kafka in a second now; 0 is no bound",
+            stats.pace.records.unwrap_or(0.0),
+        )?;
+        f.number(
+            "kafka_publish_pace_bytes",
+            "Bytes of events that may be handed to Kafka in a second now; 0 is no bound",
+            stats.pace.bytes.unwrap_or(0.0),
+        )?;
+        f.counters(
+            "kafka_publish_pace_cuts",
+            "Halvings of that while a backlog was made up for",
+            "reason",
+            &[
+                ("slow", stats.pace_cuts.slow),
+                ("refused", stats.pace_cuts.refused),
+                ("full", stats.pace_cuts.full),
+            ],
+        )?;
         let seconds = |time: Option<std::time::Duration>| {
             time.map_or(NOT_IN_SIGHT, |time| time.as_secs_f64().min(NOT_IN_SIGHT))
         };

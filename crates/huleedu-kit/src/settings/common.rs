@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use fusebox::{BreakerConfig, TripRule};
 
 use super::{
+    pace::PaceSettings,
     poison::PoisonSettings,
     reader::SettingsReader,
     value::{Secret, SettingValue},
@@ -82,6 +83,8 @@ pub struct KafkaSettings {
     pub fallback_queue_size: u64,
     /// How many bytes of events may wait.
     pub fallback_queue_bytes: u64,
+    /// How fast events may be handed to Kafka.
+    pub pace: PaceSettings,
     /// What happens behind an event that Kafka refuses for good.
     pub poison: PoisonSettings,
     /// For a service that publishes without changing state of its own.
@@ -189,6 +192,7 @@ impl KafkaSettings {
                 8 * 1024 * 1024..=1 << 40,
                 "bytes of events that may wait for Kafka; beyond it publishing is refused",
             ),
+            pace: PaceSettings::load(r),
             poison: PoisonSettings::load(r),
             journal: r
                 .service()

@@ -7,6 +7,7 @@
 
 mod common;
 mod env;
+mod pace;
 mod poison;
 mod reader;
 mod value;
@@ -16,6 +17,7 @@ pub use common::{
     circuit_config,
 };
 pub use env::Env;
+pub use pace::PaceSettings;
 pub use poison::{PoisonSettings, PolicyByTopic};
 pub use reader::{SettingRow, SettingsError, SettingsReader, Source};
 pub use value::{Secret, SettingValue};

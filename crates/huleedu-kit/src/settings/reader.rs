@@ -93,17 +93,7 @@ impl<'a> SettingsReader<'a> {
         range: RangeInclusive<T>,
         meaning: &'static str,
     ) -> T {
-        let check = |value: &T| {
-            if range.contains(value) {
-                Ok(())
-            } else {
-                Err(format!(
-                    "from {} to {}",
-                    range.start().show(),
-                    range.end().show()
-                ))
-            }
-        };
+        let check = |value: &T| within(&range, value);
         self.read(name, meaning, check).unwrap_or_else(|source| {
             self.note(name, default.show(), source, meaning);
             default
@@ -116,13 +106,30 @@ impl<'a> SettingsReader<'a> {
         name: &'static str,
         meaning: &'static str,
     ) -> Option<T> {
-        match self.read(name, meaning, |_| Ok(())) {
-            Ok(value) => Some(value),
-            Err(source) => {
-                self.note(name, "(not set)".to_owned(), source, meaning);
-                None
-            }
-        }
+        let value = self.read(name, meaning, |_| Ok(()));
+        self.or_not_set(name, value, meaning)
+    }
+
+    /// Like [`optional`](Self::optional) with bounds, both included.
+    pub fn optional_in<T: SettingValue + PartialOrd>(
+        &mut self,
+        name: &'static str,
+        range: RangeInclusive<T>,
+        meaning: &'static str,
+    ) -> Option<T> {
+        let value = self.read(name, meaning, |value| within(&range, value));
+        self.or_not_set(name, value, meaning)
+    }
+
+    fn or_not_set<T>(
+        &mut self,
+        name: &'static str,
+        value: Result<T, Source>,
+        meaning: &'static str,
+    ) -> Option<T> {
+        value
+            .map_err(|source| self.note(name, "(not set)".to_owned(), source, meaning))
+            .ok()
     }
 
     /// A setting without which the service cannot start. `fallback` keeps reading going; it is
@@ -216,6 +223,17 @@ fn is_secret(name: &str) -> bool {
     ["SECRET", "API_KEY", "PASSWORD", "DATABASE_URL"]
         .iter()
         .any(|part| name.contains(part))
+}
+
+fn within<T: SettingValue + PartialOrd>(
+    range: &RangeInclusive<T>,
+    value: &T,
+) -> Result<(), String> {
+    if range.contains(value) {
+        return Ok(());
+    }
+    let (start, end) = (range.start().show(), range.end().show());
+    Err(format!("from {start} to {end}"))
 }
 
 #[cfg(test)]

@@ -1,6 +1,10 @@
 //! How a setting's text becomes a value, and how it is shown again.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    num::{NonZeroU32, NonZeroU64},
+    time::Duration,
+};
 
 use fusebox::TripRule;
 
@@ -28,7 +32,7 @@ macro_rules! integers {
         }
     )*};
 }
-integers!(u16, u32, u64, usize);
+integers!(u16, u32, u64, usize, NonZeroU32, NonZeroU64);
 
 impl SettingValue for f64 {
     fn parse(text: &str) -> Result<Self, String> {

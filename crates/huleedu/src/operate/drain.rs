@@ -170,6 +170,7 @@ async fn own(place: &Place) -> anyhow::Result<Owned> {
     };
     let mut config = DrainerConfig::default();
     place.poison.apply_to(&mut config);
+    place.pace.apply_to(&mut config);
     let (backlog, store): (Arc<dyn Backlog>, _) = match &place.kept {
         Kept::Store { service, url } => {
             let store = attach(*service, url, place.limit, Purpose::Change).await?;

@@ -11,7 +11,7 @@ use fusebox_journal::{Journal, OpenError};
 use huleedu_kit::{
     ServiceId,
     admin::{Home, SocketPath},
-    settings::{CommonSettings, Env, PoisonSettings, SettingsReader},
+    settings::{CommonSettings, Env, PaceSettings, PoisonSettings, SettingsReader},
 };
 
 use super::args::WhereArgs;
@@ -28,6 +28,8 @@ pub(crate) struct Place {
     pub(crate) limit: u64,
     /// What happens behind an event that Kafka refuses for good.
     pub(crate) poison: PoisonSettings,
+    /// How fast they may be handed to Kafka.
+    pub(crate) pace: PaceSettings,
     /// How long services remember what they have applied.
     pub(crate) retention: Duration,
 }
@@ -53,6 +55,7 @@ impl Place {
             owner_at: SocketPath::of(setting, home),
             limit: kafka.map_or(0, |kafka| kafka.fallback_queue_size),
             poison: kafka.map(|kafka| kafka.poison.clone()).unwrap_or_default(),
+            pace: kafka.map(|kafka| kafka.pace).unwrap_or_default(),
             retention: kafka.map_or(Duration::MAX, |kafka| kafka.inbox_retention),
             name,
             kept,

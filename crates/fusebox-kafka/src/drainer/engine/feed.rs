@@ -6,8 +6,10 @@ use tokio::time::Instant;
 use super::{BACK_PRESSURE_WAIT, Engine};
 use crate::backlog::DeadReason;
 use crate::broker::{Attempt, ErrorClass};
+use crate::classify::is_full;
 use crate::drainer::blocks::{PoisonPolicy, Verdict};
 use crate::drainer::gate::Flow;
+use crate::drainer::pace::Cut;
 use crate::drainer::pauses::Leave;
 use crate::record::{Parked, Record};
 
@@ -31,7 +33,7 @@ impl Engine {
                 self.reader.put_back(parked);
                 return;
             }
-            if let Err(at) = self.pace.take(now) {
+            if let Err(at) = self.pace.ready(now) {
                 self.pace_until = Some(at);
                 self.reader.put_back(parked);
                 return;
@@ -42,7 +44,6 @@ impl Engine {
                 .has_room(size, self.config.max_records.max(1), self.config.max_bytes)
             {
                 self.reader.put_back(parked);
-                self.pace.give_back();
                 return;
             }
             if !self.feed_one(parked, size, now) {
@@ -80,7 +81,6 @@ impl Engine {
         let topic = parked.record.topic.as_str();
         if self.must_wait(&parked.record) {
             self.reader.put_back(parked);
-            self.pace.give_back();
             return false;
         }
         match self.pauses.leave(topic) {
@@ -93,7 +93,8 @@ impl Engine {
         match self.broker.enqueue(&parked.record, attempt) {
             Ok(delivery) => {
                 self.note_attempt(attempt);
-                self.window.insert_in_flight(parked, alone);
+                self.pace.spent(size, now);
+                self.window.insert_in_flight(parked, alone, now);
                 self.reports
                     .push(delivery.map(move |result| (position, result)).boxed());
                 true
@@ -101,6 +102,10 @@ impl Engine {
             Err(error) => match error.class {
                 ErrorClass::BackPressure => {
                     self.full_until = Some(now + BACK_PRESSURE_WAIT);
+                    // A first record that must be waited for is no trouble.
+                    if is_full(&error.code) {
+                        self.pace.trouble(Cut::Full, now, now);
+                    }
                     self.reader.put_back(parked);
                     false
                 }
@@ -120,6 +125,7 @@ impl Engine {
                     false
                 }
                 ErrorClass::Unavailable | ErrorClass::Configuration => {
+                    self.pace.trouble(Cut::Refused, now, now);
                     self.begin_again_after(&error, now);
                     false
                 }

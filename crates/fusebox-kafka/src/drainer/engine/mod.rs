@@ -214,6 +214,10 @@ impl Engine {
         let until = self.backlog.may_send_until();
         let may = until.is_none_or(|until| now < until);
         let might = std::mem::replace(&mut self.may_send, may);
+        if may && !might {
+            // Nobody knows what the process before has left, or why.
+            self.pace.catch_up(now);
+        }
         if may || !might {
             return may;
         }
@@ -298,7 +302,7 @@ impl Engine {
             let nothing = self.has_nothing_to_feed() || !self.peek.is_due(now);
             let flow = self.gate.advance(before, nothing, now);
             if self.gate.take_recovery() {
-                self.pace.recover();
+                self.pace.catch_up(now);
             }
             if self.stop_by.is_none() && may_send {
                 self.feed(flow, now);
@@ -312,9 +316,12 @@ impl Engine {
         }
         self.start_work(now);
         let (in_flight, paused) = (self.window.in_flight() as u64, self.pauses.paused() as u64);
+        let (pace, pace_cuts) = (self.pace.now(), self.pace.cuts());
         self.shared.update(|stats| {
             stats.in_flight = in_flight;
             stats.paused_topics = paused;
+            stats.pace = pace;
+            stats.pace_cuts = pace_cuts;
         });
     }
 

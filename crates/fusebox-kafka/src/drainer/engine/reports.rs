@@ -8,6 +8,7 @@ use super::{Engine, Lost, Report};
 use crate::backlog::DeadReason;
 use crate::broker::{Delivered, ErrorClass, SendError};
 use crate::classify::{ended_by_refusal, is_given_up, is_known};
+use crate::drainer::pace::Cut;
 use crate::drainer::retry::Retry;
 use crate::drainer::tries::Trial;
 use crate::record::{Parked, Position};
@@ -36,6 +37,9 @@ impl Engine {
         };
         self.shared.delivered(record, delivered);
         let trial_ended = self.pauses.delivered(&record.topic);
+        if let Some(fed) = self.window.fed_at(position) {
+            self.pace.acknowledged(fed, now);
+        }
         self.window.mark_delivered(position);
         if trial_ended {
             self.reader.start_over();
@@ -48,9 +52,13 @@ impl Engine {
     pub(super) fn take_failure(&mut self, position: Position, error: &SendError, now: Instant) {
         self.note_retried(1);
         self.tries.failed(position, error.may_be_persisted());
+        let fed = self.window.fed_at(position).unwrap_or(now);
         let Some(parked) = self.window.remove(position) else {
             return;
         };
+        if speaks_of_load(error) {
+            self.pace.trouble(Cut::Refused, fed, now);
+        }
         match error.class {
             ErrorClass::Message | ErrorClass::Retriable | ErrorClass::BackPressure => {
                 self.gate.refused(now);
@@ -250,5 +258,16 @@ impl Engine {
 
     fn note_retried(&self, records: usize) {
         self.shared.update(|stats| stats.retried += records as u64);
+    }
+}
+
+/// Whether the cluster may have had too much: it refused for now, or was not there. A record's own
+/// fault, a topic's or a setting's says nothing of the kind, and neither does a producer that was given
+/// up.
+fn speaks_of_load(error: &SendError) -> bool {
+    match error.class {
+        ErrorClass::Retriable => true,
+        ErrorClass::Unavailable => !is_given_up(&error.code),
+        _ => false,
     }
 }
