@@ -60,15 +60,15 @@ struct Course {
 
 const NAMES: [&str; 5] = ["raw limit", "the journal", "SQLite", "fjall", "redb"];
 
-/// Prints the table.
-pub(crate) fn appends(dir: &Path) -> Fallible<()> {
+/// Prints the table, with the candidates `beside` the journal or without them.
+pub(crate) fn appends(dir: &Path, beside: bool) -> Fallible<()> {
     println!(
         "| writers | through | records/s, median of {TURNS} turns | best | of the raw limit, median | quartiles | of the journal, median | records in a group | p50 | p99 |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
     for (writers, each) in [(1, 100), (64, 40)] {
         let dir = tempfile::tempdir_in(dir)?;
-        for figures in Course::start(dir.path(), writers, each)?.run()? {
+        for figures in Course::start(dir.path(), writers, each, beside)?.run()? {
             print(writers, figures);
         }
     }
@@ -76,7 +76,7 @@ pub(crate) fn appends(dir: &Path) -> Fallible<()> {
 }
 
 impl Course {
-    fn start(dir: &Path, writers: u64, each: u64) -> Fallible<Self> {
+    fn start(dir: &Path, writers: u64, each: u64, beside: bool) -> Fallible<Self> {
         let journal = Journal::open(dir.join("journal"), config())?;
         journal.append(entry(0)).wait()?;
         wait_for_spare(&journal);
@@ -88,17 +88,22 @@ impl Course {
             each,
             journal,
             raw: RawDisk::start(dir)?,
-            candidates: vec![
-                Grouped::start(Sqlite::open(dir)?)?,
-                Grouped::start(Fjall::open(dir)?)?,
-                Grouped::start(Redb::open(dir)?)?,
-            ],
+            candidates: if beside {
+                vec![
+                    Grouped::start(Sqlite::open(dir)?)?,
+                    Grouped::start(Fjall::open(dir)?)?,
+                    Grouped::start(Redb::open(dir)?)?,
+                ]
+            } else {
+                Vec::new()
+            },
         })
     }
 
     fn run(self) -> Fallible<Vec<Figures>> {
         let mut all: Vec<Figures> = NAMES
             .iter()
+            .take(2 + self.candidates.len())
             .map(|&name| Figures {
                 name,
                 ..Figures::default()

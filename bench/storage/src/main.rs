@@ -3,7 +3,7 @@
 //! wait.
 //!
 //! `storage [DIR]` works below DIR, by default the system's directory for temporary files;
-//! `storage DIR appends` prints the first table alone.
+//! `storage DIR appends` prints the first table alone, and `storage DIR journal` only its first rows.
 
 mod appends;
 mod candidates;
@@ -26,10 +26,11 @@ fn main() -> Fallible<()> {
         // In processes of their own, started by `parked`.
         Some("fill") => drain::fill_parked(&dir),
         Some("open") => drain::open_parked(&dir),
-        Some("appends") => appends::appends(&dir),
+        Some("appends") => appends::appends(&dir, true),
+        Some("journal") => appends::appends(&dir, false),
         Some(other) => Err(format!("no such table: {other}").into()),
         None => {
-            appends::appends(&dir)?;
+            appends::appends(&dir, true)?;
             println!();
             drain::drain(&dir)?;
             drain::parked(&dir)

@@ -182,14 +182,14 @@ impl DeadLetters {
         if self.log.usage().waiting >= self.log.max_records() {
             return Err(failed(crate::AppendError::Full));
         }
-        let appended = self.log.append(std::slice::from_ref(&record));
+        let appended = self.log.append(vec![record.clone()]);
         if let Some(error) = appended.error {
             return Err(failed(error));
         }
         let position = Position(appended.first);
         let read = Read {
-            stored: record.stored(appended.first),
-            tags: Bytes::from(record.tags),
+            tags: Bytes::from(record.tags.clone()),
+            stored: record.into_stored(appended.first),
         };
         self.index().add(summary(&read));
         Ok(position)

@@ -68,11 +68,11 @@ impl NewRecord {
         align_up((FRAME_HEAD + body) as u64, 8)
     }
 
-    pub(crate) fn stored(&self, position: u64) -> Stored {
+    pub(crate) fn into_stored(self, position: u64) -> Stored {
         Stored {
             position: Position(position),
-            entry: self.entry.clone(),
             requeued_from: tags::get_u64(&self.tags, tags::REQUEUED_FROM).map(Position),
+            entry: self.entry,
         }
     }
 

@@ -5,7 +5,7 @@ mod threads;
 
 use std::fmt::Debug;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use crate::dead::DeadLetters;
@@ -75,6 +75,9 @@ struct Threads {
     lock: std::sync::Mutex<Option<Box<dyn Debug + Send + Sync>>>,
 }
 
+/// What one of the threads does.
+type Run = Box<dyn FnOnce(&Arc<Shared>) + Send>;
+
 impl Journal {
     /// Opens the journal in `dir` on the machine's file system, or makes one. Blocks.
     ///
@@ -133,12 +136,21 @@ impl Journal {
             handles: std::sync::Mutex::new(Vec::new()),
             lock: std::sync::Mutex::new(Some(lock)),
         };
+        let (answers, committed) = mpsc::sync_channel(1);
+        let runs: [(&str, Run); 4] = [
+            (
+                "journal-answer",
+                Box::new(move |_| threads::answer(&committed)),
+            ),
+            (
+                "journal-commit",
+                Box::new(move |shared| threads::commit(shared, &answers)),
+            ),
+            ("journal-settle", Box::new(threads::settle)),
+            ("journal-prepare", Box::new(threads::prepare)),
+        ];
         // A thread that cannot be started: the guard stops those that run.
-        for (name, run) in [
-            ("journal-commit", threads::commit as fn(&Arc<Shared>)),
-            ("journal-settle", threads::settle),
-            ("journal-prepare", threads::prepare),
-        ] {
+        for (name, run) in runs {
             let shared = Arc::clone(&shared);
             let handle = thread::Builder::new()
                 .name(name.to_owned())

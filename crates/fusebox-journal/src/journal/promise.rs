@@ -25,6 +25,8 @@ struct Shared<T> {
 struct State<T> {
     value: Option<T>,
     taken: bool,
+    /// Somebody is blocked in [`Pending::wait`]: to call an empty condition variable costs a system call.
+    blocked: bool,
     waker: Option<Waker>,
 }
 
@@ -47,6 +49,7 @@ pub(super) fn promise<T>(otherwise: T) -> (Promise<T>, Pending<T>) {
         state: Mutex::new(State {
             value: None,
             taken: false,
+            blocked: false,
             waker: None,
         }),
         answered: Condvar::new(),
@@ -77,12 +80,14 @@ impl<T> Promise<T> {
     }
 
     fn give(&self, value: T) {
-        let waker = {
+        let (waker, blocked) = {
             let mut state = self.shared.lock();
             state.value = Some(value);
-            state.waker.take()
+            (state.waker.take(), state.blocked)
         };
-        self.shared.answered.notify_all();
+        if blocked {
+            self.shared.answered.notify_all();
+        }
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -105,6 +110,7 @@ impl<T> Pending<T> {
             if let Some(value) = state.value.take() {
                 return value;
             }
+            state.blocked = true;
             state = self
                 .shared
                 .answered

@@ -1,7 +1,9 @@
-//! The journal's threads: one commits groups, one saves the cursor, one keeps spares ready.
+//! The journal's threads: one commits groups, one answers those who appended them while the next is
+//! committed, one saves the cursor, one keeps spares ready.
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use super::Shared;
 use super::promise::Promise;
 use crate::format::frame::NewRecord;
 use crate::log::Load;
-use crate::{AppendError, Histogram, JournalError, Position};
+use crate::{AppendError, Histogram, JournalError, Position, Stored};
 
 /// A record that waits for its group.
 #[derive(Debug)]
@@ -153,8 +155,45 @@ impl Drop for Leaving<'_> {
     }
 }
 
+/// A record's size, when it was appended, and who waits for it.
+type Caller = (u64, Duration, Promise<Result<Position, AppendError>>);
+
+/// A group that was written or refused, and those who wait to hear of it.
+pub(super) struct Committed {
+    callers: Vec<Caller>,
+    first: u64,
+    /// The first so many are durable.
+    accepted: usize,
+    error: Option<AppendError>,
+    /// Memory to free when all are answered.
+    gone: Vec<Stored>,
+}
+
+impl Committed {
+    fn answer(self) {
+        for (index, (_, _, promise)) in self.callers.into_iter().enumerate() {
+            promise.answer(if index < self.accepted {
+                Ok(Position(self.first + index as u64))
+            } else {
+                Err(self.error.clone().unwrap_or(AppendError::Closed))
+            });
+        }
+        drop(self.gone);
+    }
+}
+
+/// Answers those whose groups are committed, until there is no one who commits.
+pub(super) fn answer(committed: &Receiver<Committed>) {
+    while let Ok(group) = committed.recv() {
+        group.answer();
+    }
+}
+
 /// Commits groups until the journal closes and its queue is empty.
-pub(super) fn commit(shared: &Arc<Shared>) {
+///
+/// To wake many callers takes a good part of the time of a sync. So when the next group waits already, it is
+/// committed meanwhile, and `answers` has the callers.
+pub(super) fn commit(shared: &Arc<Shared>, answers: &SyncSender<Committed>) {
     let desk = &shared.desk;
     let most = shared.config.max_group_bytes as u64;
     loop {
@@ -179,29 +218,29 @@ pub(super) fn commit(shared: &Arc<Shared>) {
             (orders.queue.drain(..count).collect::<Vec<_>>(), hook)
         };
         let size: u64 = group.iter().map(|w| w.size).sum();
-        let (records, callers): (Vec<_>, Vec<_>) = group
+        let (records, callers): (Vec<_>, Vec<Caller>) = group
             .into_iter()
-            .map(|w| (w.record, (w.promise, w.since)))
+            .map(|w| (w.record, (w.size, w.since, w.promise)))
             .unzip();
-        let appended = shared.log.append(&records);
+        let appended = shared.log.append(records);
         if let Some(Hook(hook)) = hook
             && appended.accepted > 0
         {
             hook();
         }
         let now = shared.fs.now();
-        let was_busy = {
+        let (was_busy, more_waits) = {
             let mut orders = desk.lock();
             let (_, under_way) = orders.under_way(&shared.log.load());
             let was_busy =
                 under_way + size + shared.config.max_record_bytes > shared.config.max_queue_bytes;
             if let Some(error) = &appended.error {
-                let refused = &records[appended.accepted..];
+                let refused = &callers[appended.accepted..];
                 orders.admitted.0 -= refused.len() as u64;
-                orders.admitted.1 -= refused.iter().map(|r| r.disk_len(None)).sum::<u64>();
+                orders.admitted.1 -= refused.iter().map(|(size, ..)| size).sum::<u64>();
                 orders.refused.count(error, refused.len() as u64);
             }
-            for (_, since) in callers.iter().take(appended.accepted) {
+            for (_, since, _) in callers.iter().take(appended.accepted) {
                 orders.append_times.add(now.saturating_sub(*since));
             }
             let rested = orders
@@ -211,17 +250,26 @@ pub(super) fn commit(shared: &Arc<Shared>) {
                 orders.prepare = true;
                 desk.prepare.notify_one();
             }
-            was_busy
+            (was_busy, !orders.queue.is_empty())
         };
-        let accepted = appended.accepted;
-        for (index, (promise, _)) in callers.into_iter().enumerate() {
-            promise.answer(if index < accepted {
-                Ok(Position(appended.first + index as u64))
-            } else {
-                Err(appended.error.clone().unwrap_or(AppendError::Closed))
-            });
+        let room = appended.error.is_some() || was_busy;
+        let committed = Committed {
+            callers,
+            first: appended.first,
+            accepted: appended.accepted,
+            error: appended.error,
+            gone: appended.gone,
+        };
+        // One group behind is enough: whoever cannot keep up holds up the next.
+        let left = if more_waits {
+            answers.try_send(committed).err()
+        } else {
+            Some(TrySendError::Full(committed))
+        };
+        if let Some(TrySendError::Full(group) | TrySendError::Disconnected(group)) = left {
+            group.answer();
         }
-        if appended.error.is_some() || was_busy {
+        if room {
             desk.call_room_waiters();
         }
     }

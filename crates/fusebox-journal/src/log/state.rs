@@ -136,21 +136,24 @@ impl Cache {
         record.entry.data.len() + CACHED_OVERHEAD
     }
 
-    pub(crate) fn push(&mut self, record: Stored) {
+    /// Keeps the newest record; those it takes the place of go into `gone`, for the caller to free without
+    /// the lock.
+    pub(crate) fn push(&mut self, record: Stored, gone: &mut Vec<Stored>) {
         if self.limit == 0 {
+            gone.push(record);
             return;
         }
         self.bytes += Self::weight(&record);
         self.records.push_back(record);
         while self.bytes > self.limit {
-            self.pop();
+            gone.extend(self.pop());
         }
     }
 
-    fn pop(&mut self) {
-        if let Some(record) = self.records.pop_front() {
-            self.bytes -= Self::weight(&record);
-        }
+    fn pop(&mut self) -> Option<Stored> {
+        let record = self.records.pop_front()?;
+        self.bytes -= Self::weight(&record);
+        Some(record)
     }
 
     fn drop_up_to(&mut self, watermark: u64) {

@@ -7,13 +7,13 @@ use tracing::{error, warn};
 
 use super::spare::{SPARE, refusal};
 use super::{Log, Segment, lock};
-use crate::AppendError;
 use crate::format::frame::{BodyCipher, NewRecord};
 use crate::format::segment::{Codec, SegmentHeader, file_name};
 use crate::format::slot::TailMark;
 use crate::format::window::{Step, Window};
 use crate::format::{align_up, to_usize};
 use crate::fs::{FsFile, OpenMode};
+use crate::{AppendError, Stored};
 
 /// The one who writes.
 #[derive(Debug, Default)]
@@ -40,6 +40,8 @@ pub(crate) struct Appended {
     pub(crate) first: u64,
     pub(crate) accepted: usize,
     pub(crate) error: Option<AppendError>,
+    /// Records that had to leave memory: to free many takes time, which the next group need not wait for.
+    pub(crate) gone: Vec<Stored>,
 }
 
 impl Log {
@@ -57,18 +59,20 @@ impl Log {
     }
 
     /// Appends records in groups and makes them durable. Their sizes have been checked.
-    pub(crate) fn append(&self, records: &[NewRecord]) -> Appended {
+    pub(crate) fn append(&self, mut records: Vec<NewRecord>) -> Appended {
         let mut writer = lock(&self.writer);
         let first = self.state().next;
+        let mut gone = Vec::new();
         let mut accepted = 0;
-        while let Some(rest) = records.get(accepted..).filter(|rest| !rest.is_empty()) {
-            match self.append_group(&mut writer, rest) {
+        while !records.is_empty() {
+            match self.append_group(&mut writer, &mut records, &mut gone) {
                 Ok(count) => accepted += count,
                 Err(error) => {
                     return Appended {
                         first,
                         accepted,
                         error: Some(error),
+                        gone,
                     };
                 }
             }
@@ -77,14 +81,16 @@ impl Log {
             first,
             accepted,
             error: None,
+            gone,
         }
     }
 
-    /// Appends as many as go into one group; returns how many.
+    /// Appends as many as go into one group and takes them out of the list; returns how many.
     fn append_group(
         &self,
         writer: &mut Writer,
-        records: &[NewRecord],
+        records: &mut Vec<NewRecord>,
+        gone: &mut Vec<Stored>,
     ) -> Result<usize, AppendError> {
         if writer.read_only {
             return Err(AppendError::ReadOnly);
@@ -95,7 +101,8 @@ impl Log {
         }
         let fits = |tail: &Tail, more: u64| tail.end + more <= tail.header.data_end();
         let needed = |tail: &Tail| records[0].disk_len(tail.cipher.as_deref());
-        if !writer.tail.as_ref().is_some_and(|t| fits(t, needed(t))) {
+        let there_is_room = writer.tail.as_ref().is_some_and(|t| fits(t, needed(t)));
+        if !there_is_room {
             self.roll(writer)?;
         }
         let Writer {
@@ -148,8 +155,8 @@ impl Log {
             next: state.next,
         };
         state.marks.note(number, position, offset);
-        for (record, position) in records.iter().take(count).zip(position..) {
-            state.cache.push(record.stored(position));
+        for (record, position) in records.drain(..count).zip(position..) {
+            state.cache.push(record.into_stored(position), gone);
         }
         state.counters.group(count as u64, bytes, took);
         Ok(count)

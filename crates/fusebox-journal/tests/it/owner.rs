@@ -1,6 +1,9 @@
 //! The owner's view: quotas, refusals, dead letters, closing.
 
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use fusebox_journal::fs::sim::SimFs;
@@ -56,7 +59,7 @@ fn who_reads_on_is_called_when_it_is_safe_and_finds_it_in_memory() {
     let mut config = small();
     config.cache_bytes = 4_000;
     let journal = Journal::open_on(Arc::new(fs.clone()), "/j", config).unwrap();
-    let (tell, told) = std::sync::mpsc::channel();
+    let (tell, told) = mpsc::channel();
     let seen = journal.clone();
     journal.on_append(move || {
         let page = seen.peek_recent(Position::START, 100, 1 << 20);
@@ -269,6 +272,49 @@ fn nothing_is_answered_or_seen_before_it_is_synced() {
     assert_eq!(numbers(&all(&journal)), [0]);
     assert!(futures_util::FutureExt::now_or_never(append).is_none());
     drop(held);
+    journal.close().unwrap();
+}
+
+/// Wakes nobody before it may, unless that takes for ever.
+struct Slow {
+    may: Mutex<mpsc::Receiver<()>>,
+    gave_up: AtomicBool,
+}
+
+impl Wake for Slow {
+    fn wake(self: Arc<Self>) {
+        let may = self.may.lock().unwrap().recv_timeout(LIMIT);
+        self.gave_up.store(may.is_err(), Ordering::SeqCst);
+    }
+}
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// To wake many callers takes a good part of the time of a sync: the group behind theirs need not wait.
+#[test]
+fn a_group_is_committed_while_those_before_it_are_woken() {
+    let fs = SimFs::new(1);
+    let journal = Journal::open_on(Arc::new(fs.clone()), "/j", small()).unwrap();
+    fill(&journal, 0, 1, 10);
+    made_ahead(&fs, &journal);
+    let held = hold(&fs);
+    let mut slow = journal.append(entry(1, 10));
+    fs.wait_for_held_sync();
+    let (let_go, may) = mpsc::channel();
+    let waking = Arc::new(Slow {
+        may: Mutex::new(may),
+        gave_up: AtomicBool::new(false),
+    });
+    let waker = Waker::from(Arc::clone(&waking));
+    let mut context = Context::from_waker(&waker);
+    assert!(Pin::new(&mut slow).poll(&mut context).is_pending());
+    let next = journal.append(entry(2, 10));
+    drop(held);
+    next.wait().unwrap();
+    assert!(!waking.gave_up.load(Ordering::SeqCst), "it waited for them");
+    let_go.send(()).unwrap();
+    slow.wait().unwrap();
+    assert_eq!(numbers(&all(&journal)), [0, 1, 2]);
     journal.close().unwrap();
 }
 
