@@ -288,7 +288,14 @@ async fn direct_falls_back_to_the_journal_in_order_without_repeating_and_returns
     let running = Running::with_journal(Mode::Direct, dir.path(), &broker, config());
     until_direct(&running).await;
     let warm = broker.log().len();
-    for round in 0..3_u128 {
+    let spilled = || running.publisher.stats().spilled;
+    let (mut rounds, mut spilling) = (0_u128, 0);
+    // On a machine that is busy the warm-up may have been too slow, too: then the journal takes these
+    // events at once, and the round is no test of spilling.
+    while spilling < 3 {
+        let (round, before) = (rounds, spilled());
+        rounds += 1;
+        assert!(rounds < 50, "{spilling} rounds of {rounds} began directly");
         let first = round * 100;
         broker.go_down();
         let numbers: Vec<_> = (first + 1..=first + 20).collect();
@@ -296,6 +303,7 @@ async fn direct_falls_back_to_the_journal_in_order_without_repeating_and_returns
         for accepted in futures_util::future::join_all(publishing).await {
             assert!(accepted.unwrap().position.is_some(), "safe, but where?");
         }
+        spilling += u32::from(spilled() >= before + 20);
         // Safe at once now, behind the others.
         for n in first + 21..=first + 30 {
             running.publish(n, "k").await.unwrap();
@@ -310,12 +318,11 @@ async fn direct_falls_back_to_the_journal_in_order_without_repeating_and_returns
     }
     let log: Vec<_> = broker.log().split_off(warm);
     let log: Vec<_> = log.into_iter().filter(|n| *n < 1_000_000).collect();
-    let expected: Vec<_> = (0..3_u128)
+    let expected: Vec<_> = (0..rounds)
         .flat_map(|r| r * 100 + 1..=r * 100 + 30)
         .collect();
     assert_eq!(log, expected);
     assert_eq!(broker.rebuilds(), 0);
-    assert!(running.publisher.stats().spilled >= 60);
     running.stop().await;
 }
 
