@@ -114,6 +114,10 @@ impl Gate {
         }
     }
 
+    pub(super) fn breaker(&self) -> &CircuitBreaker {
+        &self.breaker
+    }
+
     /// Whether an outage has ended since the last call.
     pub(super) fn take_recovery(&mut self) -> bool {
         std::mem::take(&mut self.recovered)

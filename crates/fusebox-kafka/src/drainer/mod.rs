@@ -12,6 +12,7 @@
 //! | `pauses` | topics at fault |
 //! | `blocks` | lanes that a refused record holds up |
 //! | `rates` | records coming and going in a second |
+//! | `span` | what is told to tracing |
 //! | `retry` | when failed work is tried again |
 //! | `tries` | how often a record was handed over, and whether it may have arrived |
 
@@ -25,6 +26,7 @@ mod pauses;
 mod rates;
 mod reader;
 mod retry;
+mod span;
 mod tries;
 mod window;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
+use super::span::TrySpan;
 use crate::backlog::DeadReason;
 use crate::record::{Parked, Position, Record};
 
@@ -36,7 +37,11 @@ struct Entry {
 #[derive(Debug)]
 enum Stage {
     /// With the producer; alone when it was refused before.
-    InFlight { alone: bool, fed: Instant },
+    InFlight {
+        alone: bool,
+        fed: Instant,
+        span: TrySpan,
+    },
     /// Kafka has it; the backlog does not know yet.
     Delivered,
     /// To become a dead letter.
@@ -90,12 +95,30 @@ impl Window {
         self.entries.get(&position).map(|entry| &entry.parked)
     }
 
-    pub(super) fn insert_in_flight(&mut self, parked: Parked, alone: bool, fed: Instant) {
-        self.insert(parked, Stage::InFlight { alone, fed });
+    pub(super) fn insert_in_flight(
+        &mut self,
+        parked: Parked,
+        alone: bool,
+        fed: Instant,
+        span: TrySpan,
+    ) {
+        self.insert(parked, Stage::InFlight { alone, fed, span });
     }
 
     pub(super) fn insert_burying(&mut self, parked: Parked, reason: DeadReason) {
         self.insert(parked, Stage::Burying(reason));
+    }
+
+    /// The span of a record in flight; none of any other.
+    pub(super) fn take_span(&mut self, position: Position) -> TrySpan {
+        match self
+            .entries
+            .get_mut(&position)
+            .map(|entry| &mut entry.stage)
+        {
+            Some(Stage::InFlight { span, .. }) => std::mem::take(span),
+            _ => TrySpan::default(),
+        }
     }
 
     pub(super) fn mark_delivered(&mut self, position: Position) {

@@ -8,3 +8,4 @@ mod drainer;
 mod faults;
 mod model;
 mod publisher;
+mod spans;

@@ -5,12 +5,13 @@ use tokio::time::Instant;
 
 use super::{BACK_PRESSURE_WAIT, Engine};
 use crate::backlog::DeadReason;
-use crate::broker::{Attempt, ErrorClass};
+use crate::broker::{Attempt, ErrorClass, SendError};
 use crate::classify::is_full;
 use crate::drainer::blocks::{PoisonPolicy, Verdict};
 use crate::drainer::gate::Flow;
 use crate::drainer::pace::Cut;
 use crate::drainer::pauses::Leave;
+use crate::drainer::span::TrySpan;
 use crate::record::{Parked, Record};
 
 impl Engine {
@@ -90,46 +91,56 @@ impl Engine {
         }
         let attempt = self.tries.next(&parked);
         let alone = self.tries.trial(position).is_some();
+        let mut span = TrySpan::begin(self.gate.breaker(), &parked.record, attempt);
         match self.broker.enqueue(&parked.record, attempt) {
             Ok(delivery) => {
                 self.note_attempt(attempt);
                 self.pace.spent(size, now);
-                self.window.insert_in_flight(parked, alone, now);
+                span.taken();
+                self.window.insert_in_flight(parked, alone, now, span);
                 self.reports
                     .push(delivery.map(move |result| (position, result)).boxed());
                 true
             }
-            Err(error) => match error.class {
-                ErrorClass::BackPressure => {
-                    self.full_until = Some(now + BACK_PRESSURE_WAIT);
-                    // A first record that must be waited for is no trouble.
-                    if is_full(&error.code) {
-                        self.pace.trouble(Cut::Full, now, now);
-                    }
+            Err(error) => {
+                span.failed(&error);
+                self.not_taken(parked, &error, now)
+            }
+        }
+    }
+
+    /// The producer did not take a record; answers whether feeding may go on.
+    fn not_taken(&mut self, parked: Parked, error: &SendError, now: Instant) -> bool {
+        match error.class {
+            ErrorClass::BackPressure => {
+                self.full_until = Some(now + BACK_PRESSURE_WAIT);
+                // A first record that must be waited for is no trouble.
+                if is_full(&error.code) {
+                    self.pace.trouble(Cut::Full, now, now);
+                }
+                self.reader.put_back(parked);
+                false
+            }
+            ErrorClass::Topic => {
+                self.pause(&parked.record.topic, error, now);
+                true
+            }
+            // It was not handed over, so all that is under way comes before it.
+            ErrorClass::Message | ErrorClass::Retriable => {
+                if let Some(parked) = self.refused(parked, error, now) {
                     self.reader.put_back(parked);
-                    false
                 }
-                ErrorClass::Topic => {
-                    self.pause(topic, &error, now);
-                    true
-                }
-                // It was not handed over, so all that is under way comes before it.
-                ErrorClass::Message | ErrorClass::Retriable => {
-                    if let Some(parked) = self.refused(parked, &error, now) {
-                        self.reader.put_back(parked);
-                    }
-                    false
-                }
-                ErrorClass::Fatal => {
-                    self.lose_producer(&error, now);
-                    false
-                }
-                ErrorClass::Unavailable | ErrorClass::Configuration => {
-                    self.pace.trouble(Cut::Refused, now, now);
-                    self.begin_again_after(&error, now);
-                    false
-                }
-            },
+                false
+            }
+            ErrorClass::Fatal => {
+                self.lose_producer(error, now);
+                false
+            }
+            ErrorClass::Unavailable | ErrorClass::Configuration => {
+                self.pace.trouble(Cut::Refused, now, now);
+                self.begin_again_after(error, now);
+                false
+            }
         }
     }
 

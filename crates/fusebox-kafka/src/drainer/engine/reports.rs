@@ -28,6 +28,7 @@ impl Engine {
     }
 
     pub(super) fn take_delivery(&mut self, position: Position, delivered: Delivered, now: Instant) {
+        self.window.take_span(position).delivered();
         self.gate.delivered(now);
         self.full_until = None;
         self.refeed.succeeded();
@@ -53,6 +54,7 @@ impl Engine {
         self.note_retried(1);
         self.tries.failed(position, error.may_be_persisted());
         let fed = self.window.fed_at(position).unwrap_or(now);
+        self.window.take_span(position).failed(error);
         let Some(parked) = self.window.remove(position) else {
             return;
         };
