@@ -410,13 +410,7 @@ impl Engine {
             let end = at.saturating_add(nanos(ramp.length));
             self.fix_break_end(generation, end);
             let change = Change::new(Phase::Ramp, word.level(), Cause::ProbesSucceeded, at);
-            return self.shift(
-                word,
-                Change {
-                    totals: probes,
-                    ..change
-                },
-            );
+            return self.shift(word, change);
         }
         let change = Change::new(Phase::Closed, 0, Cause::ProbesSucceeded, at);
         self.shift(
@@ -614,4 +608,22 @@ fn for_test(config: BreakerConfig) -> (Engine, crate::clock::VirtualClock) {
     let source = TimeSource::from(clock.clone());
     let engine = Engine::new(of, Arc::new(config), source, 1, true);
     (engine, clock)
+}
+
+#[cfg(all(test, not(fusebox_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_to_fix_the_end_of_a_break_wins() {
+        const UNIT: u64 = 1_000_000;
+        let (engine, _) = for_test(BreakerConfig::new());
+        let fixed = |generation, end: u64| engine.fix_break_end(generation, end * UNIT);
+        assert_eq!(fixed(6, 100), Some(100 * UNIT));
+        assert_eq!(fixed(6, 200), Some(100 * UNIT), "it is fixed");
+        assert_eq!(fixed(4, 300), Some(100 * UNIT), "too late");
+        assert_eq!(fixed(7, 400), Some(400 * UNIT), "the next one");
+        assert_eq!(fixed(6, 500), Some(100 * UNIT), "stays readable meanwhile");
+        assert_eq!(fixed(8, 600), Some(600 * UNIT));
+    }
 }

@@ -129,6 +129,7 @@ fn a_wish_in_an_earlier_failure_of_the_period_counts() {
     clock.advance(3 * SECOND);
     fail(&breaker, 1);
     assert_eq!(breaker.retry_after(), Some(SECOND));
+    assert!(breaker.end_break(), "nobody asked for this break");
 }
 
 #[test]

@@ -90,6 +90,18 @@ fn a_round_trip_is_told_with_causes_totals_and_dates() {
         slow: 0,
     };
     assert_eq!((totals, break_for), (probes, Some(2 * SECOND)));
+    let EventKind::Transition {
+        totals, break_for, ..
+    } = seen[4].kind
+    else {
+        panic!("a transition");
+    };
+    let probes = Totals {
+        calls: 2,
+        failures: 0,
+        slow: 0,
+    };
+    assert_eq!((totals, break_for), (probes, None));
     assert_eq!(
         (&*seen[0].service, &*seen[0].circuit),
         ("spellchecker", "content_client")

@@ -1,6 +1,6 @@
 //! The operator's hand: modes, reset, live settings, and the pass-through breaker.
 
-use fusebox::{CircuitBreaker, EventKind, Mode, Outcome, State, TripRule, Window};
+use fusebox::{Cause, CircuitBreaker, EventKind, Mode, Outcome, State, TripRule, Window};
 
 use crate::support::{SECOND, breaker, fail, half_open, small, succeed};
 
@@ -250,5 +250,22 @@ fn a_new_lease_holds_for_probes_under_way() {
     assert_eq!(breaker.state(), State::HalfOpen);
     clock.advance(SECOND);
     assert_eq!(breaker.state(), State::Open, "4 s instead of 10");
+    drop(hung);
+}
+
+/// Of two slots one has succeeded and the other hangs: the event says how many did.
+#[test]
+fn the_end_of_a_lease_tells_of_the_probes_that_succeeded() {
+    let (breaker, clock) = breaker(small());
+    half_open(&breaker, &clock);
+    succeed(&breaker, 1);
+    let hung = breaker.try_acquire().expect("a slot");
+    clock.advance(10 * SECOND);
+    assert_eq!(breaker.state(), State::Open);
+    let events = breaker.recent_events();
+    let EventKind::Transition { cause, totals, .. } = events.last().expect("an event").kind else {
+        panic!("a transition");
+    };
+    assert_eq!((cause, totals.calls), (Cause::LeaseExpired, 1));
     drop(hung);
 }

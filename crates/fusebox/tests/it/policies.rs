@@ -215,6 +215,20 @@ fn calls_under_way_are_left_alone_when_told_so() {
     assert_eq!(breaker.snapshot().in_flight, 0);
 }
 
+/// Those that began while they were judged are left alone as well.
+#[test]
+fn calls_under_way_are_left_alone_from_when_it_is_told() {
+    let config = small().with_slow_call(slow(2));
+    let (breaker, clock) = breaker(config.clone());
+    let hung = [breaker.try_acquire(), breaker.try_acquire()];
+    breaker
+        .set_config(config.with_judge_calls_under_way(false))
+        .expect("valid");
+    clock.advance(60 * SECOND);
+    assert_eq!(breaker.state(), State::Closed);
+    drop(hung);
+}
+
 fn ramping() -> (CircuitBreaker, VirtualClock) {
     let ramp = Ramp {
         length: 9 * SECOND,
