@@ -613,6 +613,24 @@ fn for_test(config: BreakerConfig) -> (Engine, crate::clock::VirtualClock) {
 #[cfg(all(test, not(fusebox_loom)))]
 mod tests {
     use super::*;
+    use crate::config::SlowCall;
+
+    /// The counters of calls under way are large: only who has them judged pays for them.
+    #[test]
+    fn calls_under_way_take_memory_only_where_they_are_judged() {
+        let speed = SlowCall {
+            longer_than: Duration::from_secs(1),
+            rate: 0.5,
+            minimum: 1,
+        };
+        let plain = BreakerConfig::new();
+        let judged = BreakerConfig::new().with_slow_call(speed);
+        let when_ended = judged.clone().with_judge_calls_under_way(false);
+        for (config, expected) in [(plain, false), (when_ended, false), (judged, true)] {
+            let (engine, _) = for_test(config);
+            assert_eq!(engine.overdue.get().is_some(), expected);
+        }
+    }
 
     #[test]
     fn the_first_to_fix_the_end_of_a_break_wins() {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fusebox::State::{Closed, HalfOpen, Open};
-use fusebox::{Cause, Event, EventKind, Outcome, State, Totals};
+use fusebox::{Cause, Event, EventKind, Mode, Outcome, State, Totals};
 
 use crate::support::{SECOND, breaker, call, fail, small, succeed};
 
@@ -107,6 +107,36 @@ fn a_round_trip_is_told_with_causes_totals_and_dates() {
         ("spellchecker", "content_client")
     );
     assert_eq!(breaker.recent_events(), seen);
+}
+
+/// Also where the state stays as it was; and the end of a mode with it.
+#[test]
+fn a_reset_is_told() {
+    let (breaker, _) = breaker(small());
+    breaker.reset();
+    let told = |breaker: &fusebox::CircuitBreaker| -> Vec<EventKind> {
+        let events = breaker.recent_events();
+        events.into_iter().map(|event| event.kind).collect()
+    };
+    assert_eq!(told(&breaker), [EventKind::Reset]);
+    breaker.force_open("drill");
+    breaker.reset();
+    let ended = EventKind::ModeChanged {
+        from: Mode::ForcedOpen,
+        to: Mode::Automatic,
+        who: None,
+        why: None,
+        until: None,
+    };
+    let closed = EventKind::Transition {
+        from: Open,
+        to: Closed,
+        cause: Cause::Operator,
+        totals: Totals::default(),
+        break_for: None,
+    };
+    let told = told(&breaker);
+    assert_eq!(told[told.len() - 3..], [EventKind::Reset, ended, closed]);
 }
 
 /// A handler under the breaker's lock would hang here for ever.

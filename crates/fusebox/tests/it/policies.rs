@@ -389,6 +389,15 @@ fn the_other_modes_end_too() {
         clock.advance(10 * SECOND);
         fail(&breaker, 1);
         assert_eq!(breaker.snapshot().mode, Mode::Automatic);
+        let told = breaker.recent_events().pop().map(|event| event.kind);
+        let ended = EventKind::ModeChanged {
+            from: mode,
+            to: Mode::Automatic,
+            who: None,
+            why: None,
+            until: None,
+        };
+        assert_eq!(told, Some(ended));
         fail(&breaker, 1);
         assert_eq!(breaker.state(), State::Open);
         breaker.reset();
