@@ -114,6 +114,23 @@ mod tests {
         assert_eq!(random(3, 9).to_bits(), random(3, 9).to_bits());
     }
 
+    /// The first numbers of the generator with this seed, as its authors' program prints them.
+    #[test]
+    #[expect(clippy::cast_precision_loss, reason = "53 bits, as above")]
+    fn random_numbers_are_those_of_the_generator_named() {
+        let published: [u64; 5] = [
+            6_457_827_717_110_365_317,
+            3_203_168_211_198_807_973,
+            9_817_491_932_198_370_423,
+            4_593_380_528_125_082_431,
+            16_408_922_859_458_223_821,
+        ];
+        for (generation, number) in (0..).zip(published) {
+            let expected = (number >> 11) as f64 / (1_u64 << 53) as f64;
+            assert_eq!(random(1_234_567, generation).to_bits(), expected.to_bits());
+        }
+    }
+
     #[test]
     fn breaks_grow_to_the_cap() {
         let settings = BreakerConfig::new().with_break_jitter(0.0);

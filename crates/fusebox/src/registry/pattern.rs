@@ -207,6 +207,14 @@ mod tests {
     }
 
     #[test]
+    fn it_is_written_as_it_was_read() {
+        for text in ["*", "a?c.*", "file"] {
+            let read = pattern(text);
+            assert_eq!((read.as_str(), read.to_string()), (text, text.to_owned()));
+        }
+    }
+
+    #[test]
     fn the_most_specific_comes_first() {
         let mut patterns: Vec<Pattern> = ["*", "b*", "a*", "*.content", "a?", "*a*", "ab", "zz"]
             .map(pattern)

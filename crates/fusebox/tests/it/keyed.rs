@@ -129,6 +129,20 @@ fn any_number_of_keys_stays_within_the_bound() {
     assert_eq!(sick.state(), State::Open);
 }
 
+/// One round clears the marks of all that were used, the second comes to the last of them.
+#[test]
+fn room_is_made_though_all_were_used_and_only_the_last_may_go() {
+    let (registry, _) = registry(6);
+    for key in ["a", "b", "c", "d", "e", "f", "a", "b", "c", "d", "e", "f"] {
+        ask(&registry, key);
+    }
+    for key in ["a", "b", "c", "d", "e"] {
+        fail(&ask(&registry, key), 2);
+    }
+    ask(&registry, "g");
+    assert_eq!(names(&registry), ["a", "b", "c", "d", "e", "g"]);
+}
+
 #[test]
 fn what_is_asked_for_again_outlives_what_came_once() {
     let (registry, _) = registry(4);

@@ -516,6 +516,29 @@ fn a_reshaped_window_while_open_leaves_the_break_and_probes_alone() {
     call(&breaker, Outcome::Success);
     assert_eq!(breaker.state(), State::Closed);
     assert_eq!(breaker.snapshot().counts.late, 0);
+    succeed(&breaker, 60);
+    assert_eq!(breaker.snapshot().window.calls, 40, "the new shape holds");
+}
+
+/// Once, whatever they change, and in whatever state.
+#[test]
+fn new_settings_are_told() {
+    let (breaker, _) = breaker(small());
+    let shaped = |calls| small().with_window(Window::Count(calls));
+    let told = || {
+        let events = breaker.recent_events();
+        let told = events
+            .iter()
+            .filter(|event| event.kind == EventKind::Reconfigured);
+        told.count()
+    };
+    breaker.set_config(small()).expect("valid");
+    assert_eq!(told(), 1);
+    breaker.set_config(shaped(20)).expect("valid");
+    assert_eq!(told(), 2, "another shape while closed");
+    fail(&breaker, 2);
+    breaker.set_config(shaped(30)).expect("valid");
+    assert_eq!(told(), 3, "another shape while open");
 }
 
 #[test]

@@ -75,6 +75,7 @@ fn nonsense_is_refused_with_its_circuit_and_setting() {
 #[test]
 fn it_is_bounded() {
     let registry = Registry::new("api_gateway");
+    assert!(registry.is_empty());
     for n in 0..1_000 {
         registry
             .register(format!("tenant-{n}"), small())
