@@ -130,6 +130,7 @@ fn abandoned_calls_are_what_the_policy_says() {
     failure.reset();
     for _ in 0..5 {
         failure.try_acquire().expect("closed").neutral();
+        failure.enter().expect("closed").neutral();
     }
     assert_eq!(failure.state(), State::Closed);
 }
