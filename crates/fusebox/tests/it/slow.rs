@@ -211,3 +211,24 @@ fn a_new_limit_judges_calls_under_way_anew() {
     assert_eq!(breaker.state(), State::Closed, "no limit, no slow calls");
     drop(hung);
 }
+
+/// Nobody would look at them again before the old limit.
+#[test]
+fn a_shorter_limit_finds_those_that_hang_at_once() {
+    let limit = |seconds| {
+        small().with_slow_call(SlowCall {
+            longer_than: seconds * SECOND,
+            rate: 0.5,
+            minimum: 2,
+        })
+    };
+    let (breaker, clock) = breaker(limit(100));
+    let hung = [breaker.try_acquire(), breaker.try_acquire()];
+    clock.advance(5 * SECOND);
+    assert_eq!(breaker.state(), State::Closed);
+    breaker.set_config(limit(6)).expect("valid");
+    assert_eq!(breaker.state(), State::Closed);
+    breaker.set_config(limit(5)).expect("valid");
+    assert_eq!(breaker.state(), State::Open);
+    drop(hung);
+}
