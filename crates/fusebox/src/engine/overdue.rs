@@ -403,6 +403,51 @@ mod tests {
         assert_eq!(overdue.count(0, 1_008, 1_000), 0);
     }
 
+    /// The same name comes back to a cell while calls of it are veterans: all are taken out in the end.
+    #[test]
+    fn a_limit_that_changes_and_changes_back_leaves_nobody_behind() {
+        let overdue = Overdue::new();
+        let names = [1_000, 90_000, 1_000].map(|limit| overdue.begin(ONE, 0, 0, limit));
+        assert_eq!(names[0], names[2]);
+        for (left, name) in [(2, names[0]), (1, names[2]), (0, names[1])] {
+            overdue.end(0, name);
+            assert_eq!(overdue.count(0, u64::MAX, 1_000), left);
+        }
+    }
+
+    /// A thread of the new lap may have dated the cell already: then all that is known of the old calls
+    /// is the end of their step.
+    #[test]
+    fn a_veteran_began_before_the_end_of_its_step() {
+        let scale = scale(1_000);
+        let length = 1 << scale;
+        let lap = CELLS as u64;
+        for (step, laps) in [(0, 1), (5, 1), (5, 3), (STEP, 1)] {
+            let seen = name(7, scale, step) | 2;
+            let now = (step + laps * lap) * length + 17;
+            for (began, expected) in [
+                (now, (step + 1) * length),
+                (step * length + 3, step * length + 3),
+            ] {
+                let ring = Ring::new();
+                ring.retire(7, seen, began, now);
+                let (calls, since) = ring.groups(7).last().expect("veterans");
+                assert_eq!((calls, since), (2, expected), "{step}, {laps} laps ago");
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_cell_counts_no_more() {
+        let overdue = Overdue::new();
+        let name = overdue.begin(ONE, 0, 0, 1_000);
+        let cell = &overdue.first.cells[place(name.name())].word;
+        cell.store(name.name() | (CALLS - 1), Ordering::Relaxed);
+        assert_eq!(overdue.begin(ONE, 0, 0, 1_000), name);
+        assert_eq!(overdue.begin(ONE, 0, 0, 1_000), CellName::NONE);
+        assert_eq!(overdue.count(0, 1_000, 1_000), CALLS);
+    }
+
     #[test]
     fn a_new_generation_starts_with_nobody_and_the_old_ones_disturb_it_not() {
         let overdue = Overdue::new();
