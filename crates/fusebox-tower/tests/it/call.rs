@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fusebox::Registry;
+use fusebox::{Classify, Outcome, Registry};
 use fusebox_limit::Limit;
 use fusebox_resilient::{Ids, RetryBudget};
 use fusebox_tower::{
@@ -51,6 +51,7 @@ async fn an_error_tells_its_call_and_how_often_it_was_tried() {
     );
     assert_eq!(context.ids(), &ids);
     assert_eq!(failed.to_string(), "down");
+    assert!(!failed.error().was_not_sent(), "it was, three times");
 
     let refused = service.oneshot(1).await.unwrap_err();
     assert!(matches!(refused.error(), Error::NotPermitted(_)));
@@ -229,6 +230,38 @@ async fn one_span_for_each_call_says_how_it_ended() {
         assert_eq!(span["correlation_id"], "c-1");
         assert_eq!(span["otel.name"], "circuit_breaker.probe.fetch");
     }
+}
+
+/// The dependency has not been asked, so it is not said to have failed.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_out_of_time_before_it_is_sent_is_blocked() {
+    let spans = Arc::new(Spans::default());
+    let dispatch = Dispatch::new(Listener(Arc::clone(&spans)));
+    let _listening = dispatcher::set_default(&dispatch);
+    let breaker = breaker();
+    let service = ServiceBuilder::new()
+        .layer(CallLayer::new(breaker.clone(), "a.b", ByError))
+        .layer(DeadlineLayer::new(Duration::ZERO))
+        .layer(BreakerLayer::new(breaker, ByError))
+        .service(Probe::new());
+    let failed = service.oneshot(1).await.unwrap_err();
+    assert!(failed.error().was_not_sent(), "{failed:?}");
+    assert_eq!(failed.context().attempts(), 0);
+    let spans = spans.0.lock().unwrap();
+    assert_eq!(spans[0]["circuit.call_result"], "blocked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_keeps_the_wish_of_the_dependency() {
+    let breaker = breaker();
+    let wish = Duration::from_secs(7);
+    let service = ServiceBuilder::new()
+        .layer(CallLayer::new(breaker.clone(), "a.b", ByError))
+        .layer(BreakerLayer::new(breaker, ByError))
+        .service(Probe::answering([Answer::Now(Err(Trouble::Busy(wish)))]));
+    let failed = service.oneshot(1).await.unwrap_err();
+    assert_eq!(failed.outcome(), Outcome::Neutral);
+    assert_eq!(failed.retry_after(), Some(wish));
 }
 
 /// A hedge's copies are attempts of one call.
