@@ -21,6 +21,9 @@ use self::{
 };
 use crate::config::FsyncPolicy;
 
+/// A new log also makes the folders of its partition and of its topic.
+const NEW_LOG: usize = 3;
+
 /// How a log is kept.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LogOptions {
@@ -177,15 +180,22 @@ impl PartitionLog {
             }
             segments.push(segment);
         }
-        let log = Self {
+        // After the death of a process its last append may be in the page cache only, and so may the name of
+        // its segment. Whoever reads it, or asks whether it is there, is told so from now on.
+        let dirty = !segments.is_empty();
+        let mut log = Self {
             folder,
             options,
             segments,
             producers,
-            dirty: false,
+            dirty,
             failed: false,
             deleted: false,
         };
+        if dirty && options.fsync == FsyncPolicy::Always {
+            log.sync()?;
+            log.sync_folders(NEW_LOG)?;
+        }
         Ok((log, report))
     }
 
@@ -250,13 +260,17 @@ impl PartitionLog {
         }
         let segment = Segment::create(&self.folder, self.end())?;
         if !matches!(self.options.fsync, FsyncPolicy::Never) {
-            // A new log also makes the folders of its partition and of its topic.
-            let new_folders = if first { 3 } else { 1 };
-            for folder in self.folder.ancestors().take(new_folders) {
-                fs::File::open(folder)?.sync_all()?;
-            }
+            self.sync_folders(if first { NEW_LOG } else { 1 })?;
         }
         self.segments.push(segment);
+        Ok(())
+    }
+
+    /// Makes names survive a loss of power: those in the log's folder, and in so many above it.
+    fn sync_folders(&self, folders: usize) -> io::Result<()> {
+        for folder in self.folder.ancestors().take(folders) {
+            fs::File::open(folder)?.sync_all()?;
+        }
         Ok(())
     }
 
@@ -648,6 +662,21 @@ mod tests {
             log.append(&batch(&["v"], -1, -1, -1)).unwrap().base_offset,
             1
         );
+    }
+
+    /// A broker died between writing and syncing. Its successor found the batch, took the producer's second
+    /// try for a duplicate and acknowledged it without a sync, so that a loss of power took it after all.
+    #[test]
+    fn what_an_earlier_process_has_written_is_synced_before_it_is_acknowledged() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut log, _) = open(dir.path());
+        log.append(&batch(&["v"], 5, 0, 0)).unwrap();
+        drop(log);
+        let (mut log, _) = open(dir.path());
+        log.options.fsync = FsyncPolicy::Always;
+        log.segments[0].break_sync();
+        let error = log.append(&batch(&["v"], 5, 0, 0)).unwrap_err();
+        assert!(matches!(error, AppendError::Io(_)), "{error}");
     }
 
     #[test]

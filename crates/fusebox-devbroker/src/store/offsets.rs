@@ -238,7 +238,9 @@ fn split_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let length = usize::try_from(header.get_u32_le()).ok()?;
     let checksum = header.get_u32_le();
     let (record, rest) = bytes.get(RECORD_HEADER..)?.split_at_checked(length)?;
-    (crc32c::crc32c(record) == checksum).then_some((record, rest))
+    // Zeros would be a record of no bytes with the right checksum: they are where a loss of power has kept the
+    // file's new length and nothing else.
+    (!record.is_empty() && crc32c::crc32c(record) == checksum).then_some((record, rest))
 }
 
 /// Does to the map what a record says.
@@ -318,6 +320,23 @@ mod tests {
             assert_eq!(torn, (length - whole.len()) as u64);
             assert_eq!(committed(&offsets), before);
         }
+    }
+
+    /// After a loss of power the broker did not start: the end of the file was zeros, which it took for a
+    /// record without content.
+    #[test]
+    fn zeros_at_the_end_are_a_torn_commit() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut offsets, _) = Offsets::open(dir.path()).unwrap();
+        offsets.commit("g", vec![("t".into(), 0, at(5))]).unwrap();
+        let before = committed(&offsets);
+        drop(offsets);
+        let path = dir.path().join("offsets");
+        let mut bytes = fs::read(&path).unwrap();
+        bytes.extend([0; 600]);
+        fs::write(&path, bytes).unwrap();
+        let (offsets, torn) = Offsets::open(dir.path()).unwrap();
+        assert_eq!((torn, committed(&offsets)), (600, before));
     }
 
     #[test]

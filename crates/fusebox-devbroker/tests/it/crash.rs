@@ -56,7 +56,7 @@ fn list(offset: Offset) -> TopicPartitionList {
     list
 }
 
-fn commit(bootstrap: &str, offset: i64) -> i64 {
+pub(crate) fn commit(bootstrap: &str, offset: i64) -> i64 {
     let consumer = reader(bootstrap, "g");
     consumer
         .commit(&list(Offset::Offset(offset)), CommitMode::Sync)
@@ -64,7 +64,7 @@ fn commit(bootstrap: &str, offset: i64) -> i64 {
     offset
 }
 
-fn read_commit(bootstrap: &str) -> i64 {
+pub(crate) fn read_commit(bootstrap: &str) -> i64 {
     let consumer = reader(bootstrap, "g");
     let committed = consumer
         .committed_offsets(list(Offset::Invalid), LIMIT)

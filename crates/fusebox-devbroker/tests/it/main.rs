@@ -7,6 +7,9 @@ mod crash;
 mod faults;
 mod groups;
 mod hostile;
+mod power;
 mod records;
+#[path = "../../../fusebox-journal/tests/power/replay.rs"]
+mod replay;
 mod start;
 mod support;

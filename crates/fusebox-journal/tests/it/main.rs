@@ -15,4 +15,6 @@ mod inspect;
 mod kill;
 mod owner;
 mod power;
+#[path = "../power/replay.rs"]
+mod replay;
 mod support;

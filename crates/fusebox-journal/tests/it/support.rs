@@ -6,6 +6,8 @@ use bytes::Bytes;
 use fusebox_journal::fs::sim::SimFs;
 use fusebox_journal::{Entry, Journal, JournalConfig, Position, Stored};
 
+pub(crate) use crate::replay::{Random, picture};
+
 /// Small files, so that a few records fill several.
 pub(crate) fn small() -> JournalConfig {
     let mut config = JournalConfig::default();
@@ -71,44 +73,6 @@ pub(crate) fn scribble(file: &Path, at: u64, bytes: &[u8]) {
     use std::os::unix::fs::FileExt as _;
     let file = std::fs::File::options().write(true).open(file).unwrap();
     file.write_all_at(bytes, at).unwrap();
-}
-
-/// Name and content of every file below a directory.
-pub(crate) fn picture(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let mut files = Vec::new();
-    let mut dirs = vec![dir.to_owned()];
-    while let Some(dir) = dirs.pop() {
-        for entry in std::fs::read_dir(&dir).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                dirs.push(path);
-            } else {
-                let bytes = std::fs::read(&path).unwrap();
-                files.push((path, bytes));
-            }
-        }
-    }
-    files.sort();
-    files
-}
-
-/// splitmix64: the same numbers everywhere.
-#[derive(Debug, Clone)]
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `end`.
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
 }
 
 /// Waits until the next segments are there, so that their syncs are not those a test looks for.
