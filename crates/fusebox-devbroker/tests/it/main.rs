@@ -10,6 +10,10 @@ mod hostile;
 mod power;
 mod records;
 #[path = "../../../fusebox-journal/tests/power/replay.rs"]
+#[expect(
+    dead_code,
+    reason = "torn sectors are for the journal, which shares none"
+)]
 mod replay;
 mod start;
 mod support;
