@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use async_trait::async_trait;
 use bytes::Bytes;
 use fusebox::{BreakerConfig, CircuitBreaker, TripRule};
 use fusebox_journal::{Journal, JournalConfig};
 use fusebox_kafka::{
-    EventBus as _, KafkaProducerConfig, PublishError, PublisherConfig, RdKafkaBroker, Record,
-    ResilientPublisher,
+    Attempt, Broker, Delivery, EventBus as _, KafkaProducerConfig, PublishError, PublisherConfig,
+    RdKafkaBroker, Record, ResilientPublisher, SendError, TroubleSink,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +43,8 @@ pub struct Options {
     pub publisher: PublisherConfig,
     /// The journal.
     pub journal: JournalConfig,
+    /// Whether a try that may be a repetition says so. Only a control does not.
+    pub marks_repetitions: bool,
 }
 
 impl Options {
@@ -56,6 +59,7 @@ impl Options {
             producer: KafkaProducerConfig::new(bootstrap, "proof"),
             publisher,
             journal,
+            marks_repetitions: true,
         }
     }
 }
@@ -77,7 +81,12 @@ impl Publishing {
             .build()
             .context("the circuit")?;
         let journal = Journal::open(folder, options.journal).context("the journal")?;
-        let broker = Arc::new(RdKafkaBroker::new(options.producer)?);
+        let broker: Arc<dyn Broker> = Arc::new(RdKafkaBroker::new(options.producer)?);
+        let broker = if options.marks_repetitions {
+            broker
+        } else {
+            Arc::new(Unmarked(broker))
+        };
         let (bus, worker) =
             ResilientPublisher::journal_first(journal, broker, breaker.clone(), options.publisher);
         let stop = CancellationToken::new();
@@ -111,6 +120,32 @@ impl Publishing {
             let closed = closing.await.expect("closing does not panic");
             closed.expect("the disk works");
         }
+    }
+}
+
+/// A producer that keeps to itself which tries may be repetitions.
+struct Unmarked(Arc<dyn Broker>);
+
+#[async_trait]
+impl Broker for Unmarked {
+    fn enqueue(&self, record: &Record, attempt: Attempt) -> Result<Delivery, SendError> {
+        let attempt = Attempt {
+            maybe_duplicate: false,
+            ..attempt
+        };
+        self.0.enqueue(record, attempt)
+    }
+
+    async fn probe(&self) -> Result<(), SendError> {
+        self.0.probe().await
+    }
+
+    fn rebuild(&self) -> Result<(), SendError> {
+        self.0.rebuild()
+    }
+
+    fn report_trouble_to(&self, sink: TroubleSink) {
+        self.0.report_trouble_to(sink);
     }
 }
 

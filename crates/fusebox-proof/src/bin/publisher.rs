@@ -27,6 +27,18 @@ struct Arguments {
     /// and the process ends when nothing waits any more.
     #[arg(long, value_delimiter = ',')]
     next: Vec<u32>,
+    /// What is broken on purpose.
+    #[arg(long)]
+    flaw: Option<Flaw>,
+}
+
+/// A control: what the test must notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Flaw {
+    /// The journal does not hear of deliveries while this process lives.
+    NeverSettles,
+    /// Tries do not say that they may be repetitions.
+    NeverMarks,
 }
 
 #[tokio::main(worker_threads = 2)]
@@ -37,6 +49,14 @@ async fn main() -> anyhow::Result<()> {
     options.publisher.drainer.stall_after = Duration::from_millis(200);
     options.publisher.drainer.stall_every = Duration::from_millis(50);
     options.publisher.drainer.max_records = WINDOW;
+    match arguments.flaw {
+        Some(Flaw::NeverSettles) => {
+            options.publisher.drainer.settle_every = Duration::from_hours(1);
+            options.publisher.drainer.max_records = usize::MAX / 2;
+        }
+        Some(Flaw::NeverMarks) => options.marks_repetitions = false,
+        None => {}
+    }
     options.journal.segment_bytes = 256 << 10;
     options.journal.dead_segment_bytes = 256 << 10;
     options.journal.max_record_bytes = 64 << 10;

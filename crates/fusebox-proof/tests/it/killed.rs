@@ -6,18 +6,18 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
-use fusebox_proof::history::{EventName, Found, Ledger};
+use fusebox_proof::history::{EventName, Found, Ledger, Verdict};
 use fusebox_proof::publishing::WINDOW;
 use huleedu_contracts::ids::EventId;
 use huleedu_kit::ServiceId;
 use huleedu_kit::store::{Migration, NoObserver, Store, StoreOptions};
-use sqlx::Row as _;
+use sqlx::{QueryBuilder, Row as _};
 use uuid::Uuid;
 
 use crate::support::cluster::{Cluster, DevBroker};
@@ -25,6 +25,63 @@ use crate::support::topics::{PARTITIONS, create, fresh, read_all};
 use crate::support::until;
 
 const LANES: u32 = 8;
+
+/// A publisher that is broken on purpose, to show that what it does wrong is noticed.
+#[derive(Debug, Clone, Copy)]
+enum Flaw {
+    /// What was delivered is never settled while the process lives, so a death repeats all of it.
+    NeverSettles,
+    /// A try that may be a repetition does not say so.
+    NeverMarks,
+}
+
+impl Flaw {
+    fn argument(self) -> &'static str {
+        match self {
+            Self::NeverSettles => "never-settles",
+            Self::NeverMarks => "never-marks",
+        }
+    }
+}
+
+/// Where the publishers send, and where they keep what they have not sent.
+struct Place {
+    broker: DevBroker,
+    topic: String,
+    folder: tempfile::TempDir,
+    flaw: Option<Flaw>,
+}
+
+impl Place {
+    async fn new(flaw: Option<Flaw>) -> Self {
+        let broker = DevBroker::start();
+        let topic = fresh("killed");
+        create(&broker.bootstrap(), 1, [topic.as_str()]).await;
+        Self {
+            broker,
+            topic,
+            folder: tempfile::tempdir().unwrap(),
+            flaw,
+        }
+    }
+
+    fn publisher(&self, flaw: Option<Flaw>) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_proof-publisher"));
+        command
+            .args([
+                "--bootstrap",
+                &self.broker.bootstrap(),
+                "--topic",
+                &self.topic,
+                "--journal",
+            ])
+            .arg(self.folder.path().join("journal"));
+        if let Some(flaw) = flaw {
+            command.args(["--flaw", flaw.argument()]);
+        }
+        command
+    }
+}
 
 /// One life of the publisher.
 struct Life {
@@ -35,7 +92,7 @@ struct Life {
 }
 
 impl Life {
-    fn start(bootstrap: &str, topic: &str, journal: &Path, ledger: &Arc<Mutex<Ledger>>) -> Self {
+    fn start(place: &Place, ledger: &Arc<Mutex<Ledger>>) -> Self {
         let next: Vec<String> = {
             let ledger = ledger.lock().unwrap();
             // What was asked for and not answered is left behind: it may have been taken or not.
@@ -43,7 +100,8 @@ impl Life {
                 .map(|lane| ledger.next(lane).to_string())
                 .collect()
         };
-        let mut child = publisher(bootstrap, topic, journal)
+        let mut child = place
+            .publisher(place.flaw)
             .args(["--next", &next.join(",")])
             .stdout(Stdio::piped())
             .spawn()
@@ -78,14 +136,6 @@ impl Life {
         // What it has said before it died is in the pipe.
         self.reader.join().unwrap();
     }
-}
-
-fn publisher(bootstrap: &str, topic: &str, journal: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_proof-publisher"));
-    command
-        .args(["--bootstrap", bootstrap, "--topic", topic, "--journal"])
-        .arg(journal);
-    command
 }
 
 /// Writes down what the publisher says.
@@ -129,12 +179,75 @@ fn listen(
 async fn kills_during_outages_lose_and_reorder_nothing() {
     let given = std::env::var("KILLS").ok();
     let kills: usize = given.map_or(20, |text| text.parse().expect("KILLS is a number"));
-    let broker = DevBroker::start();
-    let bootstrap = broker.bootstrap();
-    let topic = fresh("killed");
-    create(&bootstrap, 1, [topic.as_str()]).await;
-    let folder = tempfile::tempdir().unwrap();
-    let journal = folder.path().join("journal");
+    let (found, verdict) = kill_again_and_again(kills, None).await;
+    verdict.assert_complete_and_in_order();
+    // Whoever reads can tell every repetition, also without the id: all occurrences but one say so.
+    assert_eq!(verdict.unmarked, 0, "{verdict}");
+    println!(
+        "{:.1} repetitions for each death, at most {WINDOW} are allowed",
+        f64::from(u32::try_from(verdict.duplicates).unwrap())
+            / f64::from(u32::try_from(kills).unwrap())
+    );
+    assert!(repeats_within_bound(&verdict, kills), "{verdict}");
+    if kills >= 20 {
+        assert!(
+            verdict.duplicates > 0,
+            "it was never killed when it matters"
+        );
+    }
+    let started = Instant::now();
+    let applied = apply(&found).await;
+    println!(
+        "applied {applied} of {} records in {:?}",
+        verdict.arrived + verdict.duplicates,
+        started.elapsed()
+    );
+    assert_eq!(applied, verdict.arrived);
+}
+
+/// A death repeats what was sent and not settled in a cursor that survives it, and nothing else does:
+/// no producer was replaced, and outages repeat nothing.
+fn repeats_within_bound(verdict: &Verdict, kills: usize) -> bool {
+    verdict.duplicates <= kills * WINDOW
+}
+
+/// The controls: publishers that are broken on purpose must not pass.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publisher_that_repeats_too_much_is_found() {
+    // Each life repeats what all lives before it have sent, so this grows with the square.
+    let kills = 16;
+    let (_, verdict) = kill_again_and_again(kills, Some(Flaw::NeverSettles)).await;
+    // Only the bound tells it from a good one.
+    verdict.assert_complete_and_in_order();
+    assert_eq!(verdict.unmarked, 0, "{verdict}");
+    assert!(
+        !repeats_within_bound(&verdict, kills),
+        "not found: {verdict}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publisher_that_hides_its_repetitions_is_found() {
+    let mut kills = 0;
+    // A death need not repeat anything.
+    let found = loop {
+        kills += 5;
+        let (_, verdict) = kill_again_and_again(5, Some(Flaw::NeverMarks)).await;
+        verdict.assert_complete_and_in_order();
+        if verdict.unmarked > 0 || kills >= 40 {
+            break verdict;
+        }
+    };
+    assert!(found.unmarked > 0, "not found after {kills} kills: {found}");
+}
+
+/// Publishers live and die one after the other; answers what the topic holds, and what that comes to.
+async fn kill_again_and_again(
+    kills: usize,
+    flaw: Option<Flaw>,
+) -> (BTreeMap<i32, Vec<Found>>, Verdict) {
+    let place = Place::new(flaw).await;
+    let broker = &place.broker;
     let ledger = Arc::new(Mutex::new(Ledger::default()));
     for kill in 0..kills {
         let safe = 40 + kill * 37 % 160;
@@ -142,7 +255,7 @@ async fn kills_during_outages_lose_and_reorder_nothing() {
         if kill % 4 == 2 {
             broker.freeze(1);
         }
-        let life = Life::start(&bootstrap, &topic, &journal, &ledger);
+        let life = Life::start(&place, &ledger);
         match kill % 4 {
             // Killed while the broker is frozen.
             1 => {
@@ -184,39 +297,22 @@ async fn kills_during_outages_lose_and_reorder_nothing() {
         }
         life.kill();
     }
-    // A last life that publishes nothing and ends when all is delivered.
-    let mut last = publisher(&bootstrap, &topic, &journal).spawn().unwrap();
-    let status = tokio::task::spawn_blocking(move || last.wait().unwrap());
+    // A last life that publishes nothing and ends when all is delivered; nothing is wrong with it.
+    let mut last = place.publisher(None);
+    let status = tokio::task::spawn_blocking(move || last.status().unwrap());
     assert!(status.await.unwrap().success());
 
-    let found = read_all(&bootstrap, &topic, PARTITIONS);
-    let ledger = ledger.lock().unwrap().clone();
-    let verdict = ledger.judge(found.values(), &HashSet::new());
+    let found = read_all(&broker.bootstrap(), &place.topic, PARTITIONS);
+    let verdict = ledger
+        .lock()
+        .unwrap()
+        .judge(found.values(), &HashSet::new());
     println!("{kills} kills: {verdict}");
-    verdict.assert_complete_and_in_order();
-    // Whoever reads can tell every repetition, also without the id: all occurrences but one say so.
-    assert_eq!(verdict.unmarked, 0, "{verdict}");
-    // A death repeats what was sent and not settled in a cursor that survives it, and nothing else does:
-    // no producer was replaced, and outages repeat nothing.
-    println!(
-        "{:.1} repetitions for each death, at most {WINDOW} are allowed",
-        f64::from(u32::try_from(verdict.duplicates).unwrap())
-            / f64::from(u32::try_from(kills).unwrap())
-    );
-    assert!(verdict.duplicates <= kills * WINDOW, "{verdict}");
-    if kills >= 20 {
-        assert!(
-            verdict.duplicates > 0,
-            "it was never killed when it matters"
-        );
-    }
-    let applied = apply(&found).await;
-    println!(
-        "applied {applied} of {} records",
-        verdict.arrived + verdict.duplicates
-    );
-    assert_eq!(applied, verdict.arrived);
+    (found, verdict)
 }
+
+/// Records that are applied in one transaction.
+const BATCH: usize = 500;
 
 const SCHEMA: &[Migration] = &[Migration {
     version: 100,
@@ -238,22 +334,33 @@ async fn apply(found: &BTreeMap<i32, Vec<Found>>) -> usize {
     let store = Store::open(ServiceId::EssayLifecycle, options, SCHEMA)
         .await
         .unwrap();
-    for batch in found.values().flat_map(|records| records.chunks(50)) {
-        // Dies before the commit; again, and dies before the offset is committed; again.
-        for commits in [false, true, true] {
+    let batches = found.values().flat_map(|records| records.chunks(BATCH));
+    for (number, batch) in batches.enumerate() {
+        // Dies before the offset is committed, and does it again; every fourth time it died before the
+        // commit, too.
+        let ends: &[bool] = if number % 4 == 0 {
+            &[false, true, true]
+        } else {
+            &[true, true]
+        };
+        for commits in ends {
             let mut tx = store.begin().await.unwrap();
+            let mut effects = Vec::new();
             for Found { event, .. } in batch {
                 let id = EventId::from(Uuid::from_u128(event.id()));
                 if tx.note_applied(id).await.unwrap() {
-                    sqlx::query("INSERT INTO applied (lane, number) VALUES ($1, $2)")
-                        .bind(i64::from(event.lane))
-                        .bind(i64::from(event.number))
-                        .execute(tx.conn())
-                        .await
-                        .unwrap();
+                    effects.push(*event);
                 }
             }
-            if commits {
+            if !effects.is_empty() {
+                let mut insert = QueryBuilder::new("INSERT INTO applied (lane, number) ");
+                insert.push_values(effects, |mut row, event| {
+                    row.push_bind(i64::from(event.lane))
+                        .push_bind(i64::from(event.number));
+                });
+                insert.build().execute(tx.conn()).await.unwrap();
+            }
+            if *commits {
                 tx.commit().await.unwrap();
             }
         }
