@@ -61,6 +61,12 @@ impl Stripe {
         Self(number)
     }
 
+    /// That of the threads of a place but the first lane's.
+    #[inline]
+    fn of(place: usize) -> Self {
+        Self(1 + place % OTHER_STRIPES)
+    }
+
     /// From zero, which is the first, to [`OTHER_STRIPES`].
     #[inline]
     pub(crate) fn number(self) -> usize {
@@ -175,7 +181,7 @@ impl<'a> Lanes<'a> {
         if place == self.others.home.load(Ordering::Relaxed) {
             Stripe(0)
         } else {
-            Stripe(1 + place % OTHER_STRIPES)
+            Stripe::of(place)
         }
     }
 
@@ -350,11 +356,15 @@ mod places {
         PLACE.get()
     }
 
+    /// The lowest place that is free taken as well.
+    fn with_lowest(taken: u64) -> Option<u64> {
+        (taken != u64::MAX).then(|| taken | (taken + 1))
+    }
+
     #[cold]
     pub(super) fn take_place() -> usize {
-        let claim = |taken: u64| (taken != u64::MAX).then(|| taken | (taken + 1));
         let place = TAKEN
-            .fetch_update(Ordering::Acquire, Ordering::Relaxed, claim)
+            .fetch_update(Ordering::Acquire, Ordering::Relaxed, with_lowest)
             .map_or(NONE, |before| before.trailing_ones() as usize);
         PLACE.set(place);
         if RETURN.try_with(|_| ()).is_err() {
@@ -370,6 +380,21 @@ mod places {
         use std::sync::{Barrier, Mutex};
 
         use super::*;
+
+        /// Threads end in any order, so that free places lie between those in use.
+        #[test]
+        fn the_lowest_free_place_is_taken_and_no_other() {
+            for (taken, expected) in [
+                (0b0001, 0b0011),
+                (0b0101, 0b0111),
+                (0b0111, 0b1111),
+                (u64::MAX >> 1, u64::MAX),
+                (!0b1000, u64::MAX),
+            ] {
+                assert_eq!(with_lowest(taken), Some(expected), "{taken:b}");
+            }
+            assert_eq!(with_lowest(u64::MAX), None);
+        }
 
         #[test]
         fn threads_alive_at_once_have_different_places_and_they_are_used_again() {
@@ -420,6 +445,7 @@ mod tests {
         assert!(eq(here.lane, lanes.first) && !here.is_shared);
         assert!(lanes.own().is_some_and(|own| eq(own, lanes.first)));
         assert!(others.lanes.get().is_none(), "one lane does for one thread");
+        assert_eq!(lanes.stripe().number(), 0);
         let second = || {
             assert!(lanes.own().is_none(), "another thread's");
             let here = lanes.here();
@@ -427,9 +453,16 @@ mod tests {
             let again = lanes.own();
             assert_eq!(again.is_none(), here.is_shared, "where many threads are");
             assert!(again.is_none_or(|own| eq(own, here.lane)));
+            assert!((1..=OTHER_STRIPES).contains(&lanes.stripe().number()));
         };
         thread::scope(|scope| scope.spawn(second).join()).expect("no panic");
         assert!(eq(lanes.here().lane, lanes.first), "still the first one's");
+    }
+
+    #[test]
+    fn neighbours_have_different_stripes_and_all_are_used() {
+        let stripes = [0, 1, 2, 3, 4, 5, 6, 7, 8, NONE].map(|place| Stripe::of(place).number());
+        assert_eq!(stripes, [1, 2, 3, 4, 5, 6, 7, 8, 1, 7]);
     }
 
     /// The design page says how many: twice the cores and one, at most 16.

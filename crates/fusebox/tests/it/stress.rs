@@ -4,7 +4,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use fusebox::{Outcome, State, Window};
+use fusebox::{Outcome, SlowCall, State, Window};
 
 use crate::support::{SECOND, breaker, half_open, small, succeed};
 
@@ -129,14 +129,22 @@ fn every_admitted_call_is_counted_once_and_it_always_recovers() {
 fn more_threads_than_lanes_lose_no_count() {
     const MANY: u64 = 40;
     const CALLS: u64 = 5_000;
-    for window in [
-        Window::Count(10),
-        Window::Time {
-            length: Duration::from_secs(10),
-            buckets: 10,
-        },
+    let seconds = Window::Time {
+        length: Duration::from_secs(10),
+        buckets: 10,
+    };
+    let under_way = SlowCall {
+        longer_than: SECOND,
+        rate: 0.5,
+        minimum: 1,
+    };
+    for (window, slow) in [
+        (Window::Count(10), None),
+        (seconds, None),
+        (seconds, Some(under_way)),
     ] {
-        let (breaker, _) = breaker(small().with_window(window).with_failure_rate(0.9));
+        let config = small().with_window(window).with_slow_call(slow);
+        let (breaker, clock) = breaker(config.with_failure_rate(0.9));
         let start = Barrier::new(40);
         std::thread::scope(|scope| {
             for _ in 0..MANY {
@@ -151,6 +159,8 @@ fn more_threads_than_lanes_lose_no_count() {
         let seen = breaker.snapshot();
         assert_eq!(seen.counts.success, MANY * CALLS, "{window:?}");
         assert_eq!((seen.in_flight, seen.counts.late), (0, 0), "{window:?}");
+        clock.advance(2 * SECOND);
+        assert_eq!(breaker.state(), State::Closed, "nobody is still under way");
         breaker.force_open("to be refused");
         std::thread::scope(|scope| {
             for _ in 0..MANY {
