@@ -128,12 +128,13 @@ async fn journal(
 
 /// Medians and 99th percentiles: until safe, until in Kafka.
 fn summary(times: &Times) -> [Duration; 4] {
-    let part = |of: fn(&(Duration, Duration)) -> Duration, percent: usize| {
+    type Part = fn(&(Duration, Duration)) -> Duration;
+    let part = |of: Part, percent: usize| {
         let mut list: Vec<_> = times.iter().map(of).collect();
         list.sort_unstable();
         list[(list.len() - 1) * percent / 100]
     };
-    let [safe, kafka]: [fn(&(Duration, Duration)) -> Duration; 2] = [|t| t.0, |t| t.1];
+    let [safe, kafka]: [Part; 2] = [|t| t.0, |t| t.1];
     [
         part(safe, 50),
         part(safe, 99),

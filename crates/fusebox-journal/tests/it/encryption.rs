@@ -2,7 +2,7 @@
 
 use fusebox_journal::{Burial, FindingKind, Journal, JournalConfig, KeyRing, Position};
 
-use crate::support::{all, entry, fill, numbers, picture, segments, small};
+use crate::support::{all, entry, fill, numbers, picture, scribble, segments, small};
 
 const OLD: [u8; 16] = *b"key of May\0\0\0\0\0\0";
 const NEW: [u8; 16] = *b"key of June\0\0\0\0\0";
@@ -53,6 +53,32 @@ fn nothing_of_a_record_is_on_disk_in_the_clear() {
     assert_eq!(all(&journal)[0].entry, record);
     let letter = journal.dead_letter(Position(1)).unwrap();
     assert_eq!((letter.entry, letter.burial), (record, burial));
+}
+
+/// Recovery has no key, so it must tell torn and damaged records from whole ones without.
+#[test]
+fn damage_to_an_encrypted_record_is_found_without_its_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(dir.path(), with(old())).unwrap();
+    for n in 0..5 {
+        fill(&journal, n, n + 1, 1000);
+    }
+    drop(journal);
+    // Groups of one record, 1536 bytes each.
+    let file = segments(dir.path()).remove(0);
+    scribble(&file, 512 + 1536 + 100, b"no record");
+    let report = Journal::inspect(dir.path())
+        .unwrap()
+        .verify(|_| ())
+        .unwrap();
+    let damage: Vec<_> = report
+        .findings
+        .iter()
+        .filter(|f| f.kind == FindingKind::Damage)
+        .map(|f| (f.file.clone(), f.bytes.start, f.positions, f.lost))
+        .collect();
+    let second = Some((Position(2), Position(2)));
+    assert_eq!(damage, [(file, 512 + 1536, second, 1)]);
 }
 
 #[test]
