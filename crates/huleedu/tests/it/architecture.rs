@@ -29,7 +29,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["fusebox*", "huleedu-contracts", "huleedu-kit"],
     ),
     ("fusebox-http", &["fusebox", "fusebox-resilient"]),
-    ("fusebox-kafka", &["fusebox", "fusebox-journal"]),
+    (
+        "fusebox-kafka",
+        &["fusebox", "fusebox-journal", "fusebox-resilient"],
+    ),
     (
         "fusebox-llm",
         &["fusebox", "fusebox-http", "fusebox-resilient"],
