@@ -4,9 +4,9 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fusebox::{Classify, NotPermitted, Outcome, State, VirtualClock};
+use fusebox::{Classify, NotPermitted, Outcome, Registry, State, VirtualClock};
 use fusebox_limit::{Full, Limit, Throttle, ThrottleConfig, Throttled};
-use fusebox_resilient::{RetryBudget, Verdict};
+use fusebox_resilient::{CallError, Deadline, Resilience, RetryBudget, Settings, Verdict};
 use fusebox_tower::{
     Always, BreakerLayer, ByChain, ByError, ClassifyResult, DeadlineLayer, Error, HasOrigin,
     LimitLayer, Origin, RetryLayer, RetryPolicy, TimedOut,
@@ -15,7 +15,7 @@ use tower::load_shed::LoadShedLayer;
 use tower::timeout::TimeoutLayer;
 use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::probe::{Answer, Probe, TestError, Trouble, breaker};
+use crate::probe::{Answer, ByHand, Probe, TestError, Trouble, breaker};
 
 /// tower's own timeout and load shedder erase types; the layers work around them all the same.
 #[tokio::test(start_paused = true)]
@@ -187,4 +187,35 @@ async fn an_error_type_of_ones_own_will_do() {
         ));
     }
     assert!(matches!(service.oneshot(()).await, Err(Own::Refused(_))));
+}
+
+/// A policy of `fusebox-resilient` may be behind the layers.
+#[tokio::test(start_paused = true)]
+async fn what_a_policy_refused_or_gave_up_is_known_for_what_it_is() {
+    let settings = Settings::new()
+        .with_attempt_timeout(Duration::from_secs(1))
+        .with_max_concurrent(1);
+    let resilience = Resilience::builder(&Registry::new("s"))
+        .settings(settings)
+        .build()
+        .unwrap();
+    let policy = resilience.policy("store", "store.put").unwrap();
+    let hang = std::future::pending::<Result<(), Trouble>>;
+    let origin = |error: CallError<Trouble>| {
+        let rejected = error.rejected().expect("not the call's own").clone();
+        BoxError::from(rejected).origin()
+    };
+    let late = policy.call(hang).await.unwrap_err();
+    assert_eq!(origin(late), Origin::TimedOut);
+    let mut under_way = ByHand::new(policy.call(hang));
+    assert!(under_way.poll().is_pending());
+    let busy = policy.call(hang).await.unwrap_err();
+    assert_eq!(origin(busy), Origin::Full);
+    drop(under_way);
+    let over = Deadline::after(Duration::ZERO);
+    let over = over.scope(policy.call(hang)).await.unwrap_err();
+    assert_eq!(origin(over), Origin::DeadlineExceeded);
+    policy.breaker().unwrap().force_open("drill");
+    let refused = policy.call(hang).await.unwrap_err();
+    assert_eq!(origin(refused), Origin::NotPermitted);
 }

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use fusebox_resilient::RetryBudget;
-use fusebox_tower::{Always, BreakerLayer, ByError, Error, HedgeLayer, replay_fn};
+use fusebox_limit::Limit;
+use fusebox_resilient::{RetryBudget, Verdict};
+use fusebox_tower::{
+    Always, BreakerLayer, ByError, DeadlineLayer, Error, HedgeLayer, LimitLayer, classify_fn,
+    replay_fn,
+};
 use tokio::time::{Instant, advance};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
@@ -57,6 +61,36 @@ async fn the_copy_answers_for_a_slow_call_and_the_loser_ends_at_once() {
     let counts = breaker.snapshot().counts;
     assert_eq!((counts.success, counts.neutral, counts.failure), (1, 1, 0));
     assert_eq!(budget.granted(), 1);
+}
+
+/// There is one place, and the slow call has it: the refusal of its copy says nothing about it.
+#[tokio::test(start_paused = true)]
+async fn the_refusal_of_a_copy_does_not_end_the_call() {
+    let budget = RetryBudget::new(10, 0.0);
+    let probe = Probe::answering([after(500, Answer::Now(Ok(1)))]);
+    let service = ServiceBuilder::new()
+        .layer(layer(&budget))
+        .layer(LimitLayer::new(Limit::bulkhead(1, 0).unwrap()))
+        .service(probe.clone());
+    let answer: Result<u32, Error<Trouble>> = service.oneshot(9).await;
+    assert_eq!(answer.unwrap(), 1);
+    assert_eq!((probe.calls(), budget.granted()), (1, 1));
+}
+
+/// Whatever the classification says: who waits has no time left for the other copy.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_the_time_ends_the_call() {
+    let budget = RetryBudget::new(10, 0.0);
+    let all_again = classify_fn(|_: Result<&u32, &Error<Trouble>>| Verdict::failure());
+    let probe = Probe::answering([Answer::Never, Answer::Never]);
+    let service = ServiceBuilder::new()
+        .layer(HedgeLayer::new(100 * MS, budget, all_again, Always))
+        .layer(DeadlineLayer::new(200 * MS))
+        .service(probe.clone());
+    let start = Instant::now();
+    let answer = service.oneshot(9).await;
+    assert!(matches!(answer, Err(Error::DeadlineExceeded(_))));
+    assert_eq!((start.elapsed(), probe.calls()), (200 * MS, 2));
 }
 
 #[tokio::test(start_paused = true)]

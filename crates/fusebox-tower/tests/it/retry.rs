@@ -1,5 +1,7 @@
 //! Retry: when it repeats, how long it waits, and who pays.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use fusebox::backoff::Backoff;
@@ -59,6 +61,37 @@ async fn the_budget_is_shared_and_ends_the_repeating() {
     assert_eq!(probe.calls(), 23, "twenty calls and three repetitions");
 }
 
+/// The copy of a request may be large: none is made for an attempt that there will not be.
+#[tokio::test(start_paused = true)]
+async fn a_request_is_copied_once_for_each_repetition() {
+    for (attempts, expected) in [(1, 0), (2, 1), (4, 3)] {
+        let budget = RetryBudget::new(10, 0.0);
+        let copies = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&copies);
+        let counting = replay_fn(move |request: &u32| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Some(*request)
+        });
+        let probe = Probe::answering([DOWN; 9]);
+        let policy = policy(&budget).with_max_attempts(attempts);
+        let layer = RetryLayer::new(policy, ByError, counting);
+        assert!(layer.layer(probe.clone()).oneshot(5).await.is_err());
+        assert_eq!(probe.calls(), attempts as usize);
+        assert_eq!(copies.load(Ordering::Relaxed), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_success_pays_into_the_budget() {
+    let budget = RetryBudget::new(10, 1.0);
+    let probe = Probe::answering([DOWN, DOWN, DOWN]);
+    let layer = RetryLayer::new(policy(&budget).with_max_attempts(3), ByError, Always);
+    assert!(layer.layer(probe.clone()).oneshot(5).await.is_err());
+    assert_eq!(budget.tokens(), 8, "two withdrawn");
+    assert!(layer.layer(probe).oneshot(5).await.is_ok());
+    assert_eq!(budget.tokens(), 9);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_must_be_sent_once_is_sent_once() {
     let budget = RetryBudget::new(10, 0.0);
@@ -79,6 +112,11 @@ async fn a_throttle_is_repeated_at_the_time_it_names() {
     let layer = RetryLayer::new(policy(&budget), ByError, Always);
     assert_eq!(layer.layer(probe.clone()).oneshot(5).await, Ok(5));
     assert_eq!(gaps(&probe), [1_500 * MS]);
+
+    let longest = Trouble::Busy(2_000 * MS);
+    let probe = Probe::answering([Answer::Now(Err(longest))]);
+    assert_eq!(layer.layer(probe.clone()).oneshot(5).await, Ok(5));
+    assert_eq!(gaps(&probe), [2_000 * MS]);
 
     let too_long = Trouble::Busy(2_001 * MS);
     probe.answer(Answer::Now(Err(too_long)));
