@@ -154,6 +154,7 @@ mod tests {
         budget.deposit();
         budget.deposit();
         assert_eq!(budget.tokens(), 3, "never above the capacity");
+        assert_eq!(budget.capacity(), 3);
     }
 
     #[test]

@@ -244,3 +244,49 @@ impl<E> CarryContext for CallError<E> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fusebox::{CircuitBreaker, State};
+
+    use super::*;
+    use crate::context::Ids;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the store is full")]
+    struct Full(#[source] std::num::ParseIntError);
+
+    impl Classify for Full {
+        fn outcome(&self) -> Outcome {
+            Outcome::Neutral
+        }
+
+        fn retry_after(&self) -> Option<Duration> {
+            Some(Duration::from_secs(7))
+        }
+    }
+
+    /// In a log it reads as what it is about, and whoever judges it next sees what it is about.
+    #[test]
+    fn a_calls_error_speaks_for_what_is_in_it() {
+        let cause = "x".parse::<u8>().expect_err("no number");
+        let own = CallError::inner(Full(cause.clone()));
+        assert_eq!(own.to_string(), "the store is full");
+        let source = own.source().expect("has a cause");
+        assert_eq!(source.to_string(), cause.to_string());
+        assert_eq!(own.outcome(), Outcome::Neutral);
+        assert_eq!(Classify::retry_after(&own), Some(Duration::from_secs(7)));
+
+        let breaker = CircuitBreaker::builder("store").build().expect("valid");
+        let rest = Some(Duration::from_secs(5));
+        let refusal = NotPermitted::new("gateway", "store", State::Open, rest);
+        let context = Context::of(&breaker, "store.put", Ids::new(), 0);
+        let reason = Reason::NotPermitted(refusal);
+        let ours = CallError::<Full>::from(Rejected::new(reason, context));
+        assert_eq!(ours.to_string(), "the call of store.put was not permitted");
+        assert!(ours.source().is_some_and(<dyn Error>::is::<NotPermitted>));
+        assert_eq!(ours.outcome(), Outcome::Neutral);
+        assert_eq!(ours.rejected().and_then(Rejected::retry_after), rest);
+        assert_eq!(Classify::retry_after(&ours), None, "it is our own wish");
+    }
+}

@@ -305,9 +305,11 @@ impl<E> ViaNothing<E> for Select<E> {
 
 #[cfg(test)]
 mod tests {
-    use fusebox::State;
+    use fusebox::{CircuitBreaker, State};
 
     use super::*;
+    use crate::context::Ids;
+    use crate::error::{CallError, Reason};
 
     #[derive(Debug, thiserror::Error)]
     #[error("outer")]
@@ -320,6 +322,41 @@ mod tests {
         assert_eq!(verdict_of_chain(&deep), Verdict::neutral());
         let other = Outer(Box::new(Outer("plain".into())));
         assert_eq!(verdict_of_chain(&other), Verdict::failure());
+    }
+
+    /// A time-out is ours to tell and the dependency's to answer for; what was refused before it was sent
+    /// is not.
+    #[test]
+    fn what_a_refusal_in_the_chain_says_of_the_dependency_is_heeded() {
+        let breaker = CircuitBreaker::builder("b").build().expect("valid");
+        let verdict = |reason| {
+            let context = Context::of(&breaker, "store.put", Ids::new(), 1);
+            verdict_of_chain(&Outer(Box::new(Rejected::new(reason, context))))
+        };
+        let after = Duration::from_secs(1);
+        let timed_out = verdict(Reason::AttemptTimedOut { after });
+        assert_eq!(timed_out, Verdict::failure());
+        assert_eq!(verdict(Reason::TooBusy { limit: 1 }), Verdict::neutral());
+    }
+
+    #[test]
+    fn only_what_may_go_better_is_worth_another_attempt() {
+        let verdicts = [
+            (Verdict::failure(), Outcome::Failure, true),
+            (Verdict::permanent_failure(), Outcome::Failure, false),
+            (Verdict::neutral(), Outcome::Neutral, false),
+            (Verdict::throttled(None), Outcome::Neutral, true),
+        ];
+        for (verdict, outcome, again) in verdicts {
+            assert_eq!((verdict.outcome(), verdict.may_retry()), (outcome, again));
+        }
+    }
+
+    #[test]
+    fn a_judge_asks_for_the_context_only_when_errors_take_it() {
+        let judge = Judge::<CallError<u8>>::by(|_| Verdict::failure());
+        assert!(!judge.carries());
+        assert!(judge.carrying().carries());
     }
 
     #[test]
