@@ -280,9 +280,11 @@ mod tests {
         let breaker = CircuitBreaker::builder("store").build().expect("valid");
         let rest = Some(Duration::from_secs(5));
         let refusal = NotPermitted::new("gateway", "store", State::Open, rest);
-        let context = Context::of(&breaker, "store.put", Ids::new(), 0);
+        let ids = Ids::new().with_correlation_id("c-1");
+        let context = Context::of(&breaker, "store.put", ids.clone(), 0);
         let reason = Reason::NotPermitted(refusal);
         let ours = CallError::<Full>::from(Rejected::new(reason, context));
+        assert_eq!(ours.context().map(Context::ids), Some(&ids));
         assert_eq!(ours.to_string(), "the call of store.put was not permitted");
         assert!(ours.source().is_some_and(<dyn Error>::is::<NotPermitted>));
         assert_eq!(ours.outcome(), Outcome::Neutral);

@@ -225,6 +225,11 @@ mod tests {
         assert_eq!(both.attempt_timeout, Some(Duration::from_secs(1)));
         assert_eq!(both.total_timeout, Some(Duration::from_secs(30)));
         assert_eq!(both.max_concurrent, Some(7));
+        let stream = upper.with_first_item(Duration::from_secs(2));
+        assert_eq!(
+            (stream.attempt_timeout, stream.first_item),
+            (both.attempt_timeout, Some(Duration::from_secs(2)))
+        );
         assert!(Settings::standard().validate().is_ok());
     }
 
@@ -244,5 +249,7 @@ mod tests {
         assert!(Settings::new().with_max_concurrent(0).validate().is_err());
         let odd = Backoff::new(Duration::from_secs(2), Duration::from_secs(1));
         assert!(Settings::new().with_backoff(odd).validate().is_err());
+        let even = Backoff::new(Duration::from_secs(2), Duration::from_secs(2));
+        assert!(Settings::new().with_backoff(even).validate().is_ok());
     }
 }

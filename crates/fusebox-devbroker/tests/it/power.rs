@@ -8,14 +8,18 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     process::Command,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::Duration,
 };
 
 use fusebox_devbroker::{DevBroker, DevBrokerConfig, FsyncPolicy};
+use tempfile::TempDir;
 
 use crate::{
     crash::{commit, read_commit},
     replay::{self, Disk, Loss, Random, Recording, Step, scratch, to_usize},
-    support::{Numbered, read_all},
+    support::{LIMIT, Numbered, read_all_within},
 };
 
 const DIR: &str = "DEVBROKER_CHILD_DIR";
@@ -24,6 +28,9 @@ const FSYNC: &str = "DEVBROKER_CHILD_FSYNC";
 const MOMENTS: &str = "DEVBROKER_POWER";
 
 const PARTITIONS: usize = 2;
+
+/// Checks that run at once.
+const AT_ONCE: usize = 8;
 
 /// Small segments, so that a few records fill several.
 fn config(dir: &Path, fsync: FsyncPolicy) -> DevBrokerConfig {
@@ -83,7 +90,7 @@ fn record(fsync: FsyncPolicy) -> Recording {
 }
 
 /// What the broker had promised.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Promised {
     /// Number, partition, offset.
     acked: Vec<(usize, i32, i64)>,
@@ -110,11 +117,12 @@ impl Promised {
     }
 
     /// Starts a broker on what is left and looks.
-    fn check(&self, dir: &Path) {
+    fn check(&self, dir: &Path, limit: Duration) {
         let config = config(dir, FsyncPolicy::Always);
         let broker = DevBroker::start(config).expect("the broker starts");
         let bootstrap = broker.bootstrap_servers();
-        let found = read_all(&bootstrap, "t", i32::try_from(PARTITIONS).unwrap());
+        let partitions = i32::try_from(PARTITIONS).unwrap();
+        let found = read_all_within(limit, &bootstrap, "t", partitions);
         for (number, partition, offset) in &self.acked {
             let records = found.get(partition).map_or(&[][..], Vec::as_slice);
             let there = records.iter().find(|(at, _)| at == offset);
@@ -138,6 +146,7 @@ impl Promised {
 fn lose_power(
     recording: &Recording,
     moments: u64,
+    limit: Duration,
     left_out: impl Fn(&Disk, &Step) -> bool,
 ) -> Vec<String> {
     let steps = &recording.steps;
@@ -160,7 +169,7 @@ fn lose_power(
         .collect();
     let (mut disk, mut promised) = (Disk::default(), Promised::default());
     let mut done = 0;
-    let mut wrong = Vec::new();
+    let mut leftovers = Vec::new();
     for (moment, n) in moments {
         for step in &steps[done..to_usize(moment)] {
             if !left_out(&disk, step) {
@@ -186,16 +195,41 @@ fn lose_power(
         }
         let left = scratch();
         now.build(&recording.dir, left.path(), loss, &mut random);
-        let checked = catch_unwind(AssertUnwindSafe(|| promised.check(left.path())));
-        if let Err(panic) = checked {
-            let text = panic.downcast_ref::<String>().cloned();
-            wrong.push(format!(
-                "step {moment}, {loss:?}: {}",
-                text.unwrap_or_default()
-            ));
-        }
+        leftovers.push(Leftover {
+            what: format!("step {moment}, {loss:?}"),
+            dir: left,
+            promised: promised.clone(),
+        });
     }
-    wrong
+    check_all(&leftovers, limit)
+}
+
+/// What is left after a loss of power, and what had been promised before it.
+struct Leftover {
+    what: String,
+    dir: TempDir,
+    promised: Promised,
+}
+
+/// Returns what went wrong. A check is mostly a client's waiting for its connections, so many run at once.
+fn check_all(leftovers: &[Leftover], limit: Duration) -> Vec<String> {
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let mut wrong = Vec::new();
+        while let Some(left) = leftovers.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let check = AssertUnwindSafe(|| left.promised.check(left.dir.path(), limit));
+            if let Err(panic) = catch_unwind(check) {
+                let text = panic.downcast_ref::<String>().cloned();
+                wrong.push(format!("{}: {}", left.what, text.unwrap_or_default()));
+            }
+        }
+        wrong
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(worker)).collect();
+        let wrong = workers.into_iter().flat_map(|w| w.join().unwrap());
+        wrong.collect()
+    })
 }
 
 #[test]
@@ -205,7 +239,7 @@ fn no_loss_of_power_loses_what_was_synced_before_its_answer() {
     let syncs = |step: &&Step| matches!(step, Step::Sync(_));
     let syncs = recording.steps.iter().filter(syncs).count();
     assert!(syncs > 60, "{syncs} syncs: the recorder is passed by");
-    let wrong = lose_power(&recording, moments, |_, _| false);
+    let wrong = lose_power(&recording, moments, LIMIT, |_, _| false);
     assert!(
         wrong.is_empty(),
         "{} of {moments}: {:#?}",
@@ -214,22 +248,26 @@ fn no_loss_of_power_loses_what_was_synced_before_its_answer() {
     );
     println!("{moments} losses of power with fsync=always: nothing acknowledged is lost");
 
-    // The controls: the same check must see a broker that does not sync, and syncs that are missing.
+    // The controls: the same check must see a broker that does not sync, and syncs that are missing. In the
+    // middle of such a log there may be what nobody can read.
+    let brief = Duration::from_secs(5);
     let controls = [
         (
             "fsync=never",
-            lose_power(&record(FsyncPolicy::Never), 20, |_, _| false),
+            lose_power(&record(FsyncPolicy::Never), 20, brief, |_, _| false),
         ),
         (
             "syncs of logs left out",
-            lose_power(&recording, 20, |disk, step| {
+            lose_power(&recording, 20, brief, |disk, step| {
                 let is_log = |path: &Path| path.extension().is_some_and(|e| e == "log");
                 matches!(step, Step::Sync(file) if disk.is(*file, is_log))
             }),
         ),
         (
             "syncs of directories left out",
-            lose_power(&recording, 20, |_, step| matches!(step, Step::SyncDir(_))),
+            lose_power(&recording, 20, brief, |_, step| {
+                matches!(step, Step::SyncDir(_))
+            }),
         ),
     ];
     for (what, wrong) in controls {

@@ -164,6 +164,15 @@ pub(crate) fn read_all(
     topic: &str,
     partitions: i32,
 ) -> BTreeMap<i32, Vec<(i64, String)>> {
+    read_all_within(LIMIT, bootstrap, topic, partitions)
+}
+
+pub(crate) fn read_all_within(
+    limit: Duration,
+    bootstrap: &str,
+    topic: &str,
+    partitions: i32,
+) -> BTreeMap<i32, Vec<(i64, String)>> {
     let consumer = reader(bootstrap, "read-all");
     let mut list = TopicPartitionList::new();
     let mut ends = BTreeMap::new();
@@ -177,7 +186,7 @@ pub(crate) fn read_all(
     }
     consumer.assign(&list).unwrap();
     let mut found: BTreeMap<i32, Vec<(i64, String)>> = BTreeMap::new();
-    let deadline = Instant::now() + LIMIT;
+    let deadline = Instant::now() + limit;
     while !ends.is_empty() {
         assert!(Instant::now() < deadline, "still missing up to {ends:?}");
         let Some(message) = consumer.poll(Duration::from_millis(100)) else {

@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use fusebox::State;
 use fusebox_journal::Position;
@@ -27,6 +28,8 @@ use crate::support::until;
 struct Load {
     tasks: JoinSet<()>,
     safe: Arc<AtomicUsize>,
+    /// How many may be published so far.
+    allowed: Arc<AtomicUsize>,
     ledger: Arc<Mutex<Ledger>>,
     total: usize,
 }
@@ -36,14 +39,19 @@ impl Load {
         let mut load = Self {
             tasks: JoinSet::new(),
             safe: Arc::default(),
+            allowed: Arc::new(AtomicUsize::new(usize::MAX)),
             ledger: Arc::default(),
             total: (lanes * each) as usize,
         };
         for lane in 0..lanes {
             let (bus, topic) = (publishing.bus.clone(), topic.to_owned());
             let (safe, ledger) = (Arc::clone(&load.safe), Arc::clone(&load.ledger));
+            let allowed = Arc::clone(&load.allowed);
             load.tasks.spawn(async move {
                 for number in 0..each {
+                    while safe.load(Ordering::Relaxed) >= allowed.load(Ordering::Relaxed) {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
                     let event = EventName { lane, number };
                     publish(&bus, &topic, event).await.unwrap();
                     ledger.lock().unwrap().safe(event);
@@ -52,6 +60,12 @@ impl Load {
             });
         }
         load
+    }
+
+    /// Publishes no more than so many percent for now.
+    fn hold_at(&self, percent: usize) {
+        let allowed = self.total * percent / 100;
+        self.allowed.store(allowed, Ordering::Relaxed);
     }
 
     /// Waits until so many percent are safe.
@@ -131,6 +145,8 @@ async fn two_outages_lose_double_and_reorder_nothing(cluster: &impl Cluster, eve
     let publishing = Publishing::start(folder.path(), Options::new(&bootstrap)).unwrap();
     let lanes = 50;
     let load = Load::start(&publishing, &topic, lanes, events / lanes);
+    // The second outage needs a load, however fast the first half was published and made up for.
+    load.hold_at(45);
 
     load.reach(10).await;
     cluster.each(Cluster::freeze);
@@ -141,6 +157,7 @@ async fn two_outages_lose_double_and_reorder_nothing(cluster: &impl Cluster, eve
     let at_most = |waiting: u64| move || journal.stats().waiting <= waiting;
     until("most of it is delivered", at_most(u64::from(events / 10))).await;
 
+    load.hold_at(100);
     load.reach(50).await;
     cluster.each(Cluster::kill);
     opened(&publishing).await;

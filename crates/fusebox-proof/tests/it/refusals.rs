@@ -117,6 +117,13 @@ async fn nothing_overtakes_a_record_that_is_refused_for_now() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_producer_that_goes_on_after_a_refusal_is_found() {
-    let outcome = publish_under(ResponseError::ThrottlingQuotaExceeded, false).await;
-    assert!(!outcome.verdict.reordered.is_empty());
+    // Only what is under way behind a refused record can overtake it, and a busy machine sends little.
+    for round in 1..=10 {
+        let outcome = publish_under(ResponseError::ThrottlingQuotaExceeded, false).await;
+        if !outcome.verdict.reordered.is_empty() {
+            println!("found in round {round}");
+            return;
+        }
+    }
+    panic!("not found");
 }

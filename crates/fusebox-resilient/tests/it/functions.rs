@@ -4,13 +4,14 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use fusebox::{Registry, State};
-use fusebox_resilient::{CallError, Judge, Policy, Reason, Resilience, Verdict};
+use fusebox_resilient::{CallError, Judge, Policy, Reason, Resilience, Settings, Verdict};
 
 use crate::support::*;
 
 #[tokio::test(start_paused = true)]
 async fn a_function_is_called_once_or_repeated() {
     let policy = resilience(9).policy("store", "store.put").unwrap();
+    assert!(!policy.is_pass_through());
     let tries = Cell::new(0);
     let attempt = || {
         tries.set(tries.get() + 1);
@@ -41,6 +42,27 @@ async fn refusals_and_timeouts_are_typed() {
     assert!(rejected.not_permitted().is_some());
     let source = std::error::Error::source(&rejected).unwrap();
     assert!(source.is::<fusebox::NotPermitted>());
+}
+
+/// With one time for both, its end is the attempt's, and so evidence against the dependency. On the real
+/// clock, which goes on between the two.
+#[tokio::test]
+async fn the_time_of_a_first_attempt_begins_with_the_call() {
+    let resilience = builder(1)
+        .settings(
+            Settings::new()
+                .with_attempt_timeout(Duration::MAX)
+                .with_total_timeout(Duration::from_millis(10)),
+        )
+        .build()
+        .unwrap();
+    let policy = resilience.policy("store", "store.put").unwrap();
+    let hanging = policy.call(std::future::pending::<ApiResult<()>>).await;
+    assert!(matches!(
+        hanging.unwrap_err().rejected().unwrap().reason(),
+        Reason::AttemptTimedOut { .. }
+    ));
+    assert_eq!(policy.breaker().unwrap().state(), State::Open);
 }
 
 #[tokio::test(start_paused = true)]
@@ -79,7 +101,7 @@ fn plain_functions_need_no_runtime() {
     let resilience = Resilience::builder(&registry)
         .breaker(opens_after(1))
         .settings(
-            fusebox_resilient::Settings::new()
+            Settings::new()
                 .with_attempt_timeout(Duration::MAX)
                 .with_total_timeout(Duration::MAX),
         )

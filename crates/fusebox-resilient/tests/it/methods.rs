@@ -334,6 +334,21 @@ fn the_attribute_can_be_read_back() {
         .with_attempt_timeout(Duration::from_millis(100))
         .with_total_timeout(Duration::from_secs(1));
     assert_eq!(find("twice"), twice);
+    let settings = find("twice").settings();
+    assert_eq!(
+        (
+            settings.max_attempts,
+            settings.attempt_timeout,
+            settings.total_timeout
+        ),
+        (
+            Some(2),
+            Some(Duration::from_millis(100)),
+            Some(Duration::from_secs(1))
+        )
+    );
+    let plain = find("resolve");
+    assert!(!plain.is_idempotent() && !plain.is_hedged() && !plain.is_stream());
     assert!(find("hedged").is_hedged() && find("hedged").is_idempotent());
     assert_eq!(find("bulk").circuit(), Some("bc.bulk"));
     assert_eq!(find("ping").circuit(), None);

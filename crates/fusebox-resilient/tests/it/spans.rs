@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use fusebox_resilient::Ids;
+use fusebox::{CircuitBreaker, Outcome};
+use fusebox_resilient::{CallResult, CallSpan, Ids, resilient};
+use futures_util::stream::{self, BoxStream, StreamExt as _};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::DefaultGuard;
@@ -162,4 +164,76 @@ async fn a_dropped_call_is_told_as_abandoned() {
         &recorder.spans()[0],
         &[("circuit.call_result", "abandoned")],
     );
+}
+
+#[resilient]
+trait Feed {
+    #[resilient(stream)]
+    async fn open(&self) -> ApiResult<BoxStream<'static, ApiResult<u8>>>;
+}
+
+struct Items(Vec<ApiResult<u8>>);
+
+impl Feed for Items {
+    async fn open(&self) -> ApiResult<BoxStream<'static, ApiResult<u8>>> {
+        Ok(stream::iter(self.0.clone()).boxed())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_tells_at_its_end() {
+    let (recorder, _guard) = Recorder::start();
+    for (items, result) in [
+        (vec![Ok(1), Ok(2)], "success"),
+        (vec![Ok(1), Err(DOWN)], "failure"),
+        (vec![Err(ApiError::BadRequest)], "neutral"),
+    ] {
+        let feed = Items(items).resilient(&resilience(9)).unwrap();
+        let opened = feed.open().await.unwrap();
+        let told = || recorder.spans().last().unwrap().clone();
+        assert_eq!(told().get("circuit.call_result"), None, "it goes on");
+        opened.collect::<Vec<_>>().await;
+        check(&told(), &[("circuit.call_result", result)]);
+    }
+}
+
+/// For clients that are not called through a policy.
+#[test]
+fn a_span_of_ones_own_tells_the_same() {
+    let (recorder, _guard) = Recorder::start();
+    let breaker = CircuitBreaker::builder("store").build().unwrap();
+    let results = [Outcome::Success, Outcome::Failure, Outcome::Neutral].map(CallResult::of);
+    assert_eq!(
+        results,
+        [
+            CallResult::Success,
+            CallResult::Failure,
+            CallResult::Neutral
+        ]
+    );
+    for (attempts, result) in (0..).zip(results) {
+        let mut span = CallSpan::begin(&breaker, "store.put", Ids::new);
+        for _ in 0..attempts {
+            span.count_attempt();
+        }
+        assert_eq!(span.attempts(), attempts);
+        span.finish(result);
+    }
+    drop(CallSpan::begin(&breaker, "store.put", Ids::new));
+    let spans = recorder.spans();
+    let told = ["success", "failure", "neutral", "abandoned"];
+    assert_eq!(spans.len(), told.len());
+    for (span, (attempts, result)) in spans.iter().zip(["0", "1", "2", "0"].iter().zip(told)) {
+        check(
+            span,
+            &[
+                ("otel.name", "circuit_breaker.store.put"),
+                ("circuit.call_result", result),
+                ("circuit.blocked", "false"),
+                ("attempts", attempts),
+            ],
+        );
+        let failed = span.contains_key("otel.status_code");
+        assert_eq!(failed, result == "failure");
+    }
 }

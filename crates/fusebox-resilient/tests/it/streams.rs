@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use fusebox::State;
+use fusebox::{Registry, State};
 use fusebox_resilient::{Deadline, Reason, Resilience, resilient};
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use tokio::time::{Instant, sleep};
@@ -257,9 +257,29 @@ async fn without_the_option_only_the_opening_counts() {
 
 #[tokio::test]
 async fn switched_off_streams_are_not_watched() {
-    let resilience = Resilience::new(&fusebox::Registry::disabled("orchestrator"));
+    let resilience = Resilience::new(&Registry::disabled("orchestrator"));
     let script = Script::new(&[(0, text("a"))], Some(0));
     let client = script.resilient(&resilience).unwrap();
     let items: Vec<_> = client.tokens("x").await.unwrap().collect().await;
     assert_eq!(items, [text("a")], "not even truncation is noticed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guarded_stream_may_end_early_and_with_one_item_more() {
+    let (_, client) = guard(&Script::default());
+    let guarded = client.borrowed("word").await.unwrap();
+    assert_eq!(guarded.size_hint(), (0, Some(2)));
+    let off = Resilience::new(&Registry::disabled("orchestrator"));
+    let client = Script::default().resilient(&off).unwrap();
+    let bare = client.borrowed("word").await.unwrap();
+    assert_eq!(bare.size_hint(), (1, Some(1)));
+}
+
+#[test]
+fn what_is_watched_to_its_end_is_told_by_the_method() {
+    let is_stream = |name: &str| {
+        let mut methods = ResilientChat::<Script>::METHODS.iter();
+        methods.find(|m| m.name() == name).unwrap().is_stream()
+    };
+    assert!(is_stream("tokens") && !is_stream("opening_only"));
 }

@@ -130,6 +130,11 @@ proptest! {
             prop_assert_eq!(pace.cuts(), PaceCuts::default());
             prop_assert!(did >= 0.98 * could, "{did} of {could} in a second");
         }
+        // A cluster that cannot take even the least share is fed it all the same.
+        let least = (RECORDS * LEAST).min(BYTES * LEAST / f64::from(u32::try_from(cluster.size).unwrap()));
+        if could < 1.1 * least {
+            return Ok(());
+        }
         let bound = pace.baseline.bound().max(cluster.way * 4);
         let slowest = paced.slowest_since(from);
         prop_assert!(slowest <= bound * 3 + cluster.service() * 20, "{slowest:?}, bound {bound:?}");
@@ -313,7 +318,7 @@ fn a_bound_of_the_operators_holds_and_the_share_does_not_run_away_behind_it() {
 fn it_follows_a_cluster_that_grows_weak_and_strong() {
     let start = Instant::now();
     let weak = Cluster {
-        per_record: Duration::from_millis(1),
+        per_record: Duration::from_micros(500),
         ..FAST
     };
     let mut pace = unlimited(start);
@@ -322,7 +327,7 @@ fn it_follows_a_cluster_that_grows_weak_and_strong() {
     let slowest = seen.slowest_since(seconds(10));
     assert!(slowest < Duration::from_millis(400), "{slowest:?}");
     let rate = seen.rate(seconds(10), seconds(30));
-    assert!(rate > 800.0, "{rate}");
+    assert!(rate > 1_600.0, "{rate}");
     assert!(pace.cuts().slow > 0);
     let seen = FAST.drain(Some(&mut pace), start + seconds(40), seconds(60));
     let rate = seen.rate(seconds(40), seconds(60));
