@@ -51,6 +51,9 @@ pub fn cpu_time(run: &mut Loop) -> f64 {
 
 /// Wall nanoseconds for one turn when two threads, each with its own `prepare`d state, do it at the
 /// same time; `None` when they hardly ever did.
+///
+/// # Panics
+/// When `prepare` or `call` panics.
 pub fn contended<S>(prepare: impl Fn() -> S + Sync, call: impl Fn(&mut S) + Sync) -> Option<f64> {
     let (gate, times, stop) = (
         AtomicUsize::new(0),

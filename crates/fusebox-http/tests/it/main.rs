@@ -4,6 +4,8 @@
 
 mod circuit;
 mod judgement;
+#[path = "../../../fusebox-resilient/tests/spans/recorder.rs"]
+mod recorder;
 mod requests;
 mod spans;
 mod stub;

@@ -1,82 +1,16 @@
 //! What a call tells about itself: its span, and the context of its errors.
 
-use std::collections::BTreeMap;
-use std::fmt::Debug;
-use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use fusebox_http::{HttpClient, HttpErrorKind};
 use fusebox_resilient::Ids;
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::subscriber::DefaultGuard;
-use tracing::{Dispatch, Subscriber};
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
-use tracing_subscriber::registry::LookupSpan;
 
+use crate::recorder::{Recorder, check};
 use crate::stub::{breaker, client, refused, serve_raw, serve_status};
-
-type Fields = BTreeMap<&'static str, String>;
-
-/// Keeps the fields of all protected calls, in order of their beginning.
-#[derive(Clone, Default)]
-struct Recorder(Arc<Mutex<Vec<(Id, Fields)>>>);
-
-struct Collect<'a>(&'a mut Fields);
-
-impl Visit for Collect<'_> {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0.insert(field.name(), format!("{value:?}"));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.insert(field.name(), value.to_owned());
-    }
-}
-
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
-    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, _: Context<'_, S>) {
-        if attributes.metadata().name() == "protected_call" {
-            let mut fields = Fields::new();
-            attributes.record(&mut Collect(&mut fields));
-            self.0.lock().unwrap().push((id.clone(), fields));
-        }
-    }
-
-    fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
-        let mut spans = self.0.lock().unwrap();
-        if let Some((_, fields)) = spans.iter_mut().rev().find(|(known, _)| known == id) {
-            values.record(&mut Collect(fields));
-        }
-    }
-}
-
-fn listen() -> (Recorder, DefaultGuard) {
-    // While only one subscriber is alive, a place in the code that another test's thread reaches
-    // first asks that thread's subscriber, which is none, and stays silent for good.
-    static SECOND: OnceLock<Dispatch> = OnceLock::new();
-    SECOND.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
-    let recorder = Recorder::default();
-    let subscriber = tracing_subscriber::registry().with(recorder.clone());
-    (recorder, tracing::subscriber::set_default(subscriber))
-}
-
-impl Recorder {
-    fn spans(&self) -> Vec<Fields> {
-        let spans = self.0.lock().unwrap();
-        spans.iter().map(|(_, fields)| fields.clone()).collect()
-    }
-}
-
-fn check(fields: &Fields, expected: &[(&'static str, &str)]) {
-    for (name, value) in expected {
-        assert_eq!(fields.get(name).map(String::as_str), Some(*value), "{name}");
-    }
-}
 
 #[tokio::test]
 async fn a_call_is_a_span_with_its_circuit_and_its_result() {
-    let (recorder, _guard) = listen();
+    let (recorder, _guard) = Recorder::start();
     let (ok, _) = client(&serve_status(200, &[], "").await);
     let ids = Ids::new().with_correlation_id("c-1");
     ids.scope(async { ok.get("/a/7").operation("fetch").send().await.unwrap() })
@@ -129,7 +63,7 @@ async fn a_call_is_a_span_with_its_circuit_and_its_result() {
 
 #[tokio::test]
 async fn a_dropped_call_is_told_as_abandoned() {
-    let (recorder, _guard) = listen();
+    let (recorder, _guard) = Recorder::start();
     let (url, _) = serve_raw(b"", false).await;
     let (client, _) = client(&url);
     let brief = Duration::from_millis(20);

@@ -49,8 +49,9 @@ pub struct DrainerConfig {
     /// Most that is handed over in a second, always. Default: no bound but the window.
     pub pace: PaceLimit,
     /// Most that is handed over in a second while a backlog is made up for: after an outage, after the
-    /// start, after trouble. Then it begins with 1,000 records or 4 MiB and grows while Kafka
-    /// acknowledges in time, and is halved when it does not. Default: no other bound than that.
+    /// start, after trouble. Then it begins with 1,000 records and 4 MiB in a second, grows while Kafka
+    /// acknowledges in time, and is halved when it does not, but never below its beginning. Default: no
+    /// other bound than that.
     pub recovery_pace: PaceLimit,
     /// What happens behind an event that Kafka refuses for good. Default: skip.
     pub poison: PoisonPolicy,

@@ -56,7 +56,8 @@ use crate::broker::Broker;
 ///
 /// After an outage the window begins with one record and doubles with each round trip. A backlog, also
 /// one that is found at the start, is handed over at a pace of records and bytes that begins low, grows
-/// while Kafka acknowledges in time, and is halved when it does not, until everything is fed.
+/// while Kafka acknowledges in time, and is halved when it does not, until everything is fed; it is
+/// never below its beginning.
 ///
 /// A record leaves the backlog in two ways: delivered, or buried with a reason after it was refused
 /// twice for its own sake, the second time alone. Under another [`PoisonPolicy`] than the default it

@@ -8,4 +8,6 @@ mod drainer;
 mod faults;
 mod model;
 mod publisher;
+#[path = "../../../fusebox-resilient/tests/spans/recorder.rs"]
+mod recorder;
 mod spans;

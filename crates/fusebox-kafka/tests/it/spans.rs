@@ -1,102 +1,26 @@
 //! The span of each try at a record.
 
-use std::collections::BTreeMap;
-use std::fmt::Debug;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fusebox_kafka::{Broker, DrainerConfig, ErrorClass};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::subscriber::DefaultGuard;
-use tracing::{Dispatch, Subscriber};
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
-use tracing_subscriber::registry::LookupSpan;
 
 use crate::model::{MemoryBacklog, ModelBroker, breaker, error, record, run, until};
+use crate::recorder::{CLOSED, Recorder, check};
 
-type Fields = BTreeMap<&'static str, String>;
-
-/// Keeps the fields of all protected calls with those of the event around them, in order of their
-/// beginning.
-#[derive(Clone, Default)]
-struct Recorder(Arc<Mutex<Vec<(Id, Fields)>>>);
-
-struct Collect<'a>(&'a mut Fields);
-
-impl Visit for Collect<'_> {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0.insert(field.name(), format!("{value:?}"));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.insert(field.name(), value.to_owned());
-    }
-}
-
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
-    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        let span = context.span(id).unwrap();
-        let mut fields = Fields::new();
-        if attributes.metadata().name() == "event" {
-            attributes.record(&mut Collect(&mut fields));
-            span.extensions_mut().insert(fields);
-            return;
-        }
-        if attributes.metadata().name() != "protected_call" {
-            return;
-        }
-        let event = span.parent().expect("inside the event");
-        fields.clone_from(event.extensions().get::<Fields>().unwrap());
-        attributes.record(&mut Collect(&mut fields));
-        self.0.lock().unwrap().push((id.clone(), fields));
-    }
-
-    fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
-        let mut spans = self.0.lock().unwrap();
-        if let Some((_, fields)) = spans.iter_mut().rev().find(|(known, _)| known == id) {
-            values.record(&mut Collect(fields));
-        }
-    }
-
-    fn on_close(&self, id: Id, _: Context<'_, S>) {
-        let mut spans = self.0.lock().unwrap();
-        if let Some((_, fields)) = spans.iter_mut().rev().find(|(known, _)| *known == id) {
-            fields.insert("closed", String::new());
-        }
-    }
-}
-
-impl Recorder {
-    fn start() -> (Self, DefaultGuard) {
-        // While only one subscriber is alive, a place in the code that another test's thread
-        // reaches first asks that thread's subscriber, which is none, and stays silent for good.
-        static SECOND: OnceLock<Dispatch> = OnceLock::new();
-        SECOND.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
-        let recorder = Self::default();
-        let subscriber = tracing_subscriber::registry().with(recorder.clone());
-        (recorder, tracing::subscriber::set_default(subscriber))
-    }
-
-    fn spans(&self) -> Vec<Fields> {
-        let spans = self.0.lock().unwrap();
-        spans.iter().map(|(_, fields)| fields.clone()).collect()
-    }
-
-    /// Of each try: which event, how it ended, and how often the call was really made.
-    fn tries(&self) -> Vec<(u128, String, String)> {
-        let spans = self.spans();
-        let tries = spans.iter().map(|fields| {
-            let id: uuid::Uuid = fields["event_id"].parse().unwrap();
-            let field = |name| fields.get(name).cloned().unwrap_or_default();
-            (
-                id.as_u128(),
-                field("circuit.call_result"),
-                field("attempts"),
-            )
-        });
-        tries.collect()
-    }
+/// Of each try: which event, how it ended, and how often the call was really made.
+fn tries(recorder: &Recorder) -> Vec<(u128, String, String)> {
+    let spans = recorder.spans();
+    let tries = spans.iter().map(|fields| {
+        let id: uuid::Uuid = fields["event_id"].parse().unwrap();
+        let field = |name| fields.get(name).cloned().unwrap_or_default();
+        (
+            id.as_u128(),
+            field("circuit.call_result"),
+            field("attempts"),
+        )
+    });
+    tries.collect()
 }
 
 fn setup(numbers: u128) -> (Arc<MemoryBacklog>, Arc<ModelBroker>, Arc<dyn Broker>) {
@@ -128,30 +52,27 @@ async fn a_try_tells_its_circuit_its_event_and_its_result() {
     until("settled", || backlog.waiting() == 0).await;
     let spans = recorder.spans();
     assert_eq!(spans.len(), 1);
-    for (name, value) in [
-        ("otel.name", "circuit_breaker.kafka.publish"),
-        ("operation", "publish"),
-        ("circuit.name", "kafka"),
-        ("circuit.state", "closed"),
-        ("circuit.failure_count", "0"),
-        ("circuit.success_count", "0"),
-        ("circuit.call_result", "success"),
-        ("circuit.blocked", "false"),
-        ("attempts", "1"),
-        ("topic", "essays"),
-        ("attempt", "1"),
-        ("maybe_duplicate", "false"),
-        ("correlation_id", "c-1"),
-        ("trace_id", "0af7651916cd43dd8448eb211c80319c"),
-        ("span_id", "b7ad6b7169203331"),
-        ("closed", ""),
-    ] {
-        assert_eq!(
-            spans[0].get(name).map(String::as_str),
-            Some(value),
-            "{name}"
-        );
-    }
+    check(
+        &spans[0],
+        &[
+            ("otel.name", "circuit_breaker.kafka.publish"),
+            ("operation", "publish"),
+            ("circuit.name", "kafka"),
+            ("circuit.state", "closed"),
+            ("circuit.failure_count", "0"),
+            ("circuit.success_count", "0"),
+            ("circuit.call_result", "success"),
+            ("circuit.blocked", "false"),
+            ("attempts", "1"),
+            ("topic", "essays"),
+            ("attempt", "1"),
+            ("maybe_duplicate", "false"),
+            ("correlation_id", "c-1"),
+            ("trace_id", "0af7651916cd43dd8448eb211c80319c"),
+            ("span_id", "b7ad6b7169203331"),
+            (CLOSED, ""),
+        ],
+    );
     running.stop().await;
 }
 
@@ -174,10 +95,10 @@ async fn each_try_is_a_span_and_says_how_it_ended() {
         (3, "success", "1"),
     ];
     let expected = expected.map(|(n, result, made)| (n, result.to_owned(), made.to_owned()));
-    assert_eq!(recorder.tries(), expected);
+    assert_eq!(tries(&recorder), expected);
     let spans = recorder.spans();
     assert_eq!(spans[4]["attempt"], "2");
-    assert!(spans.iter().all(|fields| fields.contains_key("closed")));
+    assert!(spans.iter().all(|fields| fields.contains_key(CLOSED)));
     running.stop().await;
 }
 
@@ -190,8 +111,7 @@ async fn a_failing_cluster_and_a_lost_producer_show_in_the_spans() {
     let breaker = breaker();
     let running = run(&backlog, as_broker, &breaker, DrainerConfig::default());
     until("settled", || backlog.waiting() == 0).await;
-    let ends: Vec<_> = recorder
-        .tries()
+    let ends: Vec<_> = tries(&recorder)
         .into_iter()
         .map(|(n, end, _)| (n, end))
         .collect();

@@ -7,7 +7,6 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use fusebox::State;
 use fusebox_journal::Position;
@@ -16,6 +15,7 @@ use fusebox_proof::history::{EventName, Ledger};
 use fusebox_proof::publishing::{Options, Publishing, publish, record};
 use huleedu_contracts::topics::Topic;
 use rdkafka::admin::{NewTopic, TopicReplication};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::support::cluster::{Cluster, DevBroker, Kafka};
@@ -28,18 +28,19 @@ use crate::support::until;
 struct Load {
     tasks: JoinSet<()>,
     safe: Arc<AtomicUsize>,
-    /// How many may be published so far.
-    allowed: Arc<AtomicUsize>,
+    /// A hundred permits for each event that may be published so far.
+    allowed: Arc<Semaphore>,
     ledger: Arc<Mutex<Ledger>>,
     total: usize,
 }
 
 impl Load {
+    /// Publishes nothing until it may [go on](Self::go_on).
     fn start(publishing: &Publishing, topic: &str, lanes: u32, each: u32) -> Self {
         let mut load = Self {
             tasks: JoinSet::new(),
             safe: Arc::default(),
-            allowed: Arc::new(AtomicUsize::new(usize::MAX)),
+            allowed: Arc::new(Semaphore::new(0)),
             ledger: Arc::default(),
             total: (lanes * each) as usize,
         };
@@ -49,9 +50,7 @@ impl Load {
             let allowed = Arc::clone(&load.allowed);
             load.tasks.spawn(async move {
                 for number in 0..each {
-                    while safe.load(Ordering::Relaxed) >= allowed.load(Ordering::Relaxed) {
-                        tokio::time::sleep(Duration::from_millis(5)).await;
-                    }
+                    allowed.acquire_many(100).await.unwrap().forget();
                     let event = EventName { lane, number };
                     publish(&bus, &topic, event).await.unwrap();
                     ledger.lock().unwrap().safe(event);
@@ -62,10 +61,9 @@ impl Load {
         load
     }
 
-    /// Publishes no more than so many percent for now.
-    fn hold_at(&self, percent: usize) {
-        let allowed = self.total * percent / 100;
-        self.allowed.store(allowed, Ordering::Relaxed);
+    /// Lets so many percent more be published.
+    fn go_on(&self, percent: usize) {
+        self.allowed.add_permits(self.total * percent);
     }
 
     /// Waits until so many percent are safe.
@@ -146,7 +144,7 @@ async fn two_outages_lose_double_and_reorder_nothing(cluster: &impl Cluster, eve
     let lanes = 50;
     let load = Load::start(&publishing, &topic, lanes, events / lanes);
     // The second outage needs a load, however fast the first half was published and made up for.
-    load.hold_at(45);
+    load.go_on(45);
 
     load.reach(10).await;
     cluster.each(Cluster::freeze);
@@ -157,7 +155,7 @@ async fn two_outages_lose_double_and_reorder_nothing(cluster: &impl Cluster, eve
     let at_most = |waiting: u64| move || journal.stats().waiting <= waiting;
     until("most of it is delivered", at_most(u64::from(events / 10))).await;
 
-    load.hold_at(100);
+    load.go_on(55);
     load.reach(50).await;
     cluster.each(Cluster::kill);
     opened(&publishing).await;
@@ -269,6 +267,7 @@ async fn a_leader_that_moves_costs_nothing(cluster: &impl Cluster, events: u32) 
     let asking = consumer(&bootstrap);
     let leader = || partition_zero(&asking, &topic).map(|(leader, _)| leader);
     let load = Load::start(&publishing, &topic, 20, events / 20);
+    load.go_on(100);
     load.reach(20).await;
     let first = leader().unwrap();
     cluster.kill(first);

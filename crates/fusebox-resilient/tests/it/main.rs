@@ -9,6 +9,8 @@ mod compose;
 mod functions;
 mod hedging;
 mod methods;
+#[path = "../spans/recorder.rs"]
+mod recorder;
 mod retries;
 mod spans;
 mod streams;

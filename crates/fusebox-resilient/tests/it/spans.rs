@@ -1,78 +1,12 @@
 //! The span of a protected call.
 
-use std::collections::BTreeMap;
-use std::fmt::Debug;
-use std::sync::{Arc, Mutex, OnceLock};
-
 use fusebox::{CircuitBreaker, Outcome};
 use fusebox_resilient::{CallResult, CallSpan, Ids, resilient};
 use futures_util::stream::{self, BoxStream, StreamExt as _};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::subscriber::DefaultGuard;
-use tracing::{Dispatch, Span, Subscriber};
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
-use tracing_subscriber::registry::LookupSpan;
+use tracing::Span;
 
+use crate::recorder::{Recorder, check};
 use crate::support::*;
-
-type Fields = BTreeMap<&'static str, String>;
-
-/// Keeps the fields of all protected calls, in order of their beginning.
-#[derive(Clone, Default)]
-struct Recorder(Arc<Mutex<Vec<(Id, Fields)>>>);
-
-struct Collect<'a>(&'a mut Fields);
-
-impl Visit for Collect<'_> {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0.insert(field.name(), format!("{value:?}"));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.insert(field.name(), value.to_owned());
-    }
-}
-
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
-    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, _: Context<'_, S>) {
-        if attributes.metadata().name() == "protected_call" {
-            let mut fields = Fields::new();
-            attributes.record(&mut Collect(&mut fields));
-            self.0.lock().unwrap().push((id.clone(), fields));
-        }
-    }
-
-    fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
-        let mut spans = self.0.lock().unwrap();
-        if let Some((_, fields)) = spans.iter_mut().rev().find(|(known, _)| known == id) {
-            values.record(&mut Collect(fields));
-        }
-    }
-}
-
-impl Recorder {
-    fn start() -> (Self, DefaultGuard) {
-        // While only one subscriber is alive, a place in the code that another test's thread
-        // reaches first asks that thread's subscriber, which is none, and stays silent for good.
-        static SECOND: OnceLock<Dispatch> = OnceLock::new();
-        SECOND.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
-        let recorder = Self::default();
-        let subscriber = tracing_subscriber::registry().with(recorder.clone());
-        (recorder, tracing::subscriber::set_default(subscriber))
-    }
-
-    fn spans(&self) -> Vec<Fields> {
-        let spans = self.0.lock().unwrap();
-        spans.iter().map(|(_, fields)| fields.clone()).collect()
-    }
-}
-
-fn check(fields: &Fields, expected: &[(&'static str, &str)]) {
-    for (name, value) in expected {
-        assert_eq!(fields.get(name).map(String::as_str), Some(*value), "{name}");
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_call_tells_its_circuit_and_its_result() {

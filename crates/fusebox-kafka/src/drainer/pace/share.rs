@@ -8,6 +8,8 @@
 //! | something was, the pace was what bounded, never trouble | twice |
 //! | the same after trouble | a step more |
 //! | something was, and something else bounded | stays |
+//!
+//! It is never below its beginning.
 
 use std::time::Duration;
 
@@ -16,8 +18,8 @@ use tokio::time::Instant;
 /// How long acknowledgements are collected at least before they are judged.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// The least share: what still goes, whatever the cluster says. Enough that a cluster whose connections break
-/// again and again, which looks like an overloaded one, still gets its backlog in time: what it begins with.
+/// The least share, and the first: what still goes, whatever the cluster says. One whose connections break
+/// again and again looks like an overloaded one, and should get its backlog in time all the same.
 pub(super) const LEAST: f64 = 1.0;
 
 /// Beyond all that a process can hand over.

@@ -94,7 +94,7 @@ fn seconds(n: u64) -> Duration {
 
 fn arb_cluster() -> impl Strategy<Value = Cluster> {
     (
-        20_u64..2_000,
+        20_u64..900,
         0_u64..20,
         0_u64..60,
         100_usize..5_000,
