@@ -29,6 +29,9 @@ pub enum Effect {
     Reject(ResponseError),
     /// The request is done after this time. Requests behind it on the same connection wait, too.
     Delay(Duration),
+    /// A question for metadata is answered as by a cluster that has just taken all its brokers for dead: no
+    /// broker, and no partition has a leader. No other request is touched.
+    NoBrokers,
 }
 
 /// Which requests go wrong, of those that fit.
@@ -248,6 +251,7 @@ impl Faults {
                 Effect::Cut => plan.cut = true,
                 Effect::Reject(code) => plan.rejections.push((topic.clone(), code)),
                 Effect::Delay(delay) => plan.delay = plan.delay.saturating_add(delay),
+                Effect::NoBrokers => plan.no_brokers = true,
             }
         }
         plan
@@ -281,6 +285,7 @@ pub(crate) struct Plan {
     pub(crate) delay: Duration,
     pub(crate) cut: bool,
     pub(crate) drop_answer: bool,
+    pub(crate) no_brokers: bool,
     rejections: Vec<(Option<String>, ResponseError)>,
 }
 

@@ -40,6 +40,18 @@ pub trait Broker: Send + Sync {
     /// May be dropped at any time.
     async fn probe(&self) -> Result<(), SendError>;
 
+    /// Whether the cluster can be reached, and this producer does not reach it any more: what it holds would
+    /// wait for ever, and only [`rebuild`](Self::rebuild) helps. Asked when nothing comes back of what is
+    /// under way. One that is not sure says no.
+    ///
+    /// A producer to which that cannot happen need not implement it.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any time.
+    async fn has_lost_cluster(&self) -> bool {
+        false
+    }
+
     /// Gives the producer up, with all it holds, and makes a new one.
     ///
     /// Afterwards nothing that was handed over earlier is sent any more.

@@ -74,6 +74,7 @@ mod bus;
 mod classify;
 mod codec;
 mod drainer;
+mod finder;
 pub mod mock;
 mod partitions;
 mod producer;

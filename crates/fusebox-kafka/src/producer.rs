@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::broker::{Attempt, Broker, Delivered, Delivery, ErrorClass, SendError, TroubleSink};
 use crate::classify::send_error;
+use crate::finder;
 use crate::partitions::{First, Partitions};
 use crate::record::Record;
 
@@ -30,6 +31,13 @@ pub const MAYBE_DUPLICATE_HEADER: &str = "maybe_duplicate";
 
 /// How long the cluster may take for a sign of life.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a new client may take to find the cluster.
+const FIND_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long one without a connection may take to find it again; it tries at least once in
+/// `reconnect.backoff.max.ms`.
+const FIND_AGAIN_LIMIT: Duration = Duration::from_secs(3);
 
 /// Settings of a producer.
 #[derive(Debug, Clone)]
@@ -77,6 +85,16 @@ impl KafkaProducerConfig {
             ends_when_refused: true,
             extra: Vec::new(),
         }
+    }
+
+    /// Whether a new client with these settings hears of a broker within `limit`. Blocks. For whoever must
+    /// know whether it is the cluster that is away, or a client that has lost it.
+    pub fn finds_cluster(&self, limit: Duration) -> bool {
+        let mut config = self.client_config();
+        // It has nothing to produce, so it needs no id as a producer.
+        config.remove("enable.gapless.guarantee");
+        config.set("enable.idempotence", "false");
+        finder::finds_cluster(&config, limit)
     }
 
     /// The properties as librdkafka gets them.
@@ -257,6 +275,20 @@ impl Broker for RdKafkaBroker {
                 text: format!("the question was not asked: {error}"),
             }),
         }
+    }
+
+    async fn has_lost_cluster(&self) -> bool {
+        let Ok(producer) = self.producer() else {
+            return false;
+        };
+        let config = self.config.clone();
+        let asked = tokio::task::spawn_blocking(move || {
+            // The cluster may have come back between the first question and the last.
+            !finder::hears(producer.client(), PROBE_TIMEOUT)
+                && config.finds_cluster(FIND_LIMIT)
+                && !finder::hears(producer.client(), FIND_AGAIN_LIMIT)
+        });
+        asked.await.unwrap_or(false)
     }
 
     fn rebuild(&self) -> Result<(), SendError> {

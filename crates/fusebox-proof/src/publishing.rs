@@ -1,5 +1,6 @@
 //! A publisher as a service has it: journal first, one circuit, one producer.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,6 @@ use crate::history::EventName;
 pub const WINDOW: usize = 16;
 
 /// A publisher at work.
-#[derive(Debug)]
 pub struct Publishing {
     /// Takes events.
     pub bus: ResilientPublisher,
@@ -31,6 +31,17 @@ pub struct Publishing {
     pub breaker: CircuitBreaker,
     stop: CancellationToken,
     task: JoinHandle<()>,
+}
+
+impl fmt::Debug for Publishing {
+    /// What to look at when nothing goes on.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publishing")
+            .field("circuit", &self.breaker.state())
+            .field("drainer", &self.bus.drainer().stats())
+            .field("journal", &self.bus.journal().map(Journal::stats))
+            .finish_non_exhaustive()
+    }
 }
 
 /// Settings of a publisher; change fields after [`Options::new`].
@@ -138,6 +149,10 @@ impl Broker for Unmarked {
 
     async fn probe(&self) -> Result<(), SendError> {
         self.0.probe().await
+    }
+
+    async fn has_lost_cluster(&self) -> bool {
+        self.0.has_lost_cluster().await
     }
 
     fn rebuild(&self) -> Result<(), SendError> {

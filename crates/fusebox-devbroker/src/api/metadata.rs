@@ -1,8 +1,13 @@
 //! Which brokers and topics there are.
 
-use kafka_protocol::messages::{
-    MetadataRequest, MetadataResponse,
-    metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic},
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        BrokerId, MetadataRequest, MetadataResponse,
+        metadata_response::{
+            MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+        },
+    },
 };
 
 use super::{Answer, Broker, Call, NODE, Refusal, finish, text, topic_name};
@@ -37,7 +42,9 @@ impl Broker {
             let answer = MetadataResponseTopic::default().with_name(Some(topic_name(name)));
             topics.push(match topic {
                 Ok(topic) => {
-                    answer.with_partitions((0..topic.partitions()).map(partition).collect())
+                    let leader = (!plan.no_brokers).then_some(NODE);
+                    let all = (0..topic.partitions()).map(|index| partition(index, leader));
+                    answer.with_partitions(all.collect())
                 }
                 Err(code) => answer.with_error_code(code.code()),
             });
@@ -47,7 +54,11 @@ impl Broker {
             .with_host(self.host())
             .with_port(self.port());
         let response = MetadataResponse::default()
-            .with_brokers(vec![broker])
+            .with_brokers(if plan.no_brokers {
+                vec![]
+            } else {
+                vec![broker]
+            })
             .with_controller_id(NODE)
             .with_cluster_id(Some(text(self.identity.cluster())))
             .with_topics(topics);
@@ -55,10 +66,14 @@ impl Broker {
     }
 }
 
-fn partition(index: i32) -> MetadataResponsePartition {
+fn partition(index: i32, leader: Option<BrokerId>) -> MetadataResponsePartition {
+    let error = leader
+        .is_none()
+        .then(|| ResponseError::LeaderNotAvailable.code());
     MetadataResponsePartition::default()
+        .with_error_code(error.unwrap_or_default())
         .with_partition_index(index)
-        .with_leader_id(NODE)
+        .with_leader_id(leader.unwrap_or(BrokerId(-1)))
         .with_leader_epoch(0)
         .with_replica_nodes(vec![NODE])
         .with_isr_nodes(vec![NODE])

@@ -269,6 +269,11 @@ impl Gate {
         }
     }
 
+    /// When something came back last, or went out first, while anything is under way.
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
+        (self.in_flight > 0).then_some(self.progress)
+    }
+
     /// When the gate must be looked at again.
     pub(super) fn next_look(&self) -> Option<Instant> {
         let trial = match &self.trial {

@@ -42,6 +42,8 @@ pub struct DrainerStats {
     pub retried: u64,
     /// Producers this drainer had to replace.
     pub rebuilt: u64,
+    /// Of those, such that had lost a cluster which a new one found.
+    pub lost_cluster: u64,
     /// Topics that are paused for a fault of theirs.
     pub paused_topics: u64,
     /// Keys and topics that a refused record holds up.

@@ -15,6 +15,7 @@
 //! | `span` | what is told to tracing |
 //! | `retry` | when failed work is tried again |
 //! | `tries` | how often a record was handed over, and whether it may have arrived |
+//! | `watch` | whether the producer has lost its cluster |
 
 mod blocks;
 mod config;
@@ -28,6 +29,7 @@ mod reader;
 mod retry;
 mod span;
 mod tries;
+mod watch;
 mod window;
 
 use std::fmt;
@@ -67,6 +69,9 @@ use crate::broker::Broker;
 /// the refused record arrives before it; when all its reports are in it is replaced, and the backlog is
 /// read again from the oldest record that is not settled. A record that was refused is then sent alone,
 /// in its turn.
+///
+/// A producer that [has lost its cluster](Broker::has_lost_cluster) is replaced, too: it is asked whenever
+/// nothing has come back for 5 s of what is under way.
 pub struct Drainer {
     backlog: Arc<dyn Backlog>,
     broker: Arc<dyn Broker>,

@@ -135,6 +135,8 @@ async fn an_outage_opens_the_circuit_and_the_backlog_drains_at_once_afterwards()
         0,
         "the producer was given up for an outage"
     );
+    let asked = broker.asked_whether_lost();
+    assert!((18..=21).contains(&asked), "asked {asked} times in 100 s");
 
     broker.come_up();
     let up = Instant::now();

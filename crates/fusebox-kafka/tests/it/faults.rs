@@ -218,6 +218,40 @@ async fn a_producer_that_dies_again_and_again_opens_the_circuit_and_not_the_proc
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_producer_that_has_lost_its_cluster_is_replaced() {
+    let (backlog, broker, as_broker) = setup();
+    let breaker = breaker();
+    let running = run(&backlog, as_broker, &breaker, DrainerConfig::default());
+    backlog.push(record(1, "t", "k"));
+    until("healthy", || backlog.waiting() == 0).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(broker.asked_whether_lost(), 0, "nothing was under way");
+
+    broker.lose_cluster();
+    let lost = Instant::now();
+    for n in 2..=20 {
+        backlog.push(record(n, "t", "k"));
+    }
+    running.handle.wake();
+    until("done", || backlog.waiting() == 0).await;
+    let took = lost.elapsed();
+    // Five until it is asked, two for the reports that do not come, and the break of the circuit.
+    assert!(
+        took >= Duration::from_secs(5) && took < Duration::from_secs(13),
+        "{took:?}"
+    );
+    assert_eq!((broker.rebuilds(), broker.asked_whether_lost()), (1, 1));
+    assert_eq!(broker.log(), (1..=20).collect::<Vec<_>>());
+    let again = &broker.attempts()[20..];
+    assert!(
+        again.iter().all(|a| a.number == 2 && a.maybe_duplicate),
+        "{again:?}"
+    );
+    assert_eq!(breaker.state(), State::Closed);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn deliveries_that_fail_for_want_of_a_cluster_are_sent_again_in_order() {
     let (backlog, broker, as_broker) = setup();
     let breaker = breaker();

@@ -198,6 +198,9 @@ type Report = oneshot::Sender<Result<Delivered, SendError>>;
 struct State {
     down: bool,
     dead: bool,
+    /// The cluster is there, and this producer does not find it.
+    lost: bool,
+    asked_whether_lost: usize,
     /// Handed over and not reported, in order.
     pending: VecDeque<(Record, Report)>,
     /// What the cluster keeps.
@@ -242,7 +245,7 @@ impl ModelBroker {
 
     fn answer_next(&self) -> bool {
         let mut state = self.lock();
-        if state.down || state.dead {
+        if state.down || state.dead || state.lost {
             return false;
         }
         let Some((record, report)) = state.pending.pop_front() else {
@@ -279,6 +282,11 @@ impl ModelBroker {
     /// Black hole: nothing is answered any more.
     pub(crate) fn go_down(&self) {
         self.lock().down = true;
+    }
+
+    /// Nothing is answered any more until there is a new producer.
+    pub(crate) fn lose_cluster(&self) {
+        self.lock().lost = true;
     }
 
     /// What the producer holds is delivered, in order.
@@ -353,6 +361,10 @@ impl ModelBroker {
     pub(crate) fn rebuilds(&self) -> usize {
         self.lock().rebuilds
     }
+
+    pub(crate) fn asked_whether_lost(&self) -> usize {
+        self.lock().asked_whether_lost
+    }
 }
 
 #[async_trait]
@@ -390,9 +402,16 @@ impl Broker for ModelBroker {
         }
     }
 
+    async fn has_lost_cluster(&self) -> bool {
+        let mut state = self.lock();
+        state.asked_whether_lost += 1;
+        state.lost
+    }
+
     fn rebuild(&self) -> Result<(), SendError> {
         let mut state = self.lock();
         state.rebuilds += 1;
+        state.lost = false;
         state.pending.clear();
         if state.rebuild_failures > 0 {
             state.rebuild_failures -= 1;

@@ -22,7 +22,7 @@ use crate::support::cluster::{Cluster, DevBroker, Kafka};
 use crate::support::topics::{
     PARTITIONS, consumer, create, create_all, fresh, partition_zero, read_all,
 };
-use crate::support::until;
+use crate::support::{until, until_of};
 
 /// Publishers that each wait for one event to be safe before they publish the next.
 struct Load {
@@ -84,11 +84,11 @@ impl Load {
 
 async fn drained(publishing: &Publishing) {
     let journal = publishing.bus.journal().unwrap();
-    until("drained", || journal.stats().waiting == 0).await;
+    until_of(publishing, "drained", || journal.stats().waiting == 0).await;
 }
 
 async fn opened(publishing: &Publishing) {
-    until("the circuit opens", || {
+    until_of(publishing, "the circuit opens", || {
         publishing.breaker.state() == State::Open
     })
     .await;
@@ -96,11 +96,21 @@ async fn opened(publishing: &Publishing) {
 
 /// Ends the publisher and compares the topic with what was promised.
 async fn exact(publishing: Publishing, cluster: &impl Cluster, topic: &str, ledger: &Ledger) {
+    let stats = publishing.bus.drainer().stats();
+    assert_eq!(stats.rebuilt, stats.lost_cluster);
+    assert!(stats.lost_cluster == 0 || cluster.forgets_brokers());
     publishing.stop().await;
     let found = read_all(&cluster.bootstrap(), topic, PARTITIONS);
     let verdict = ledger.judge(found.values(), &HashSet::new());
     println!("{topic}: {verdict}");
-    verdict.assert_exact();
+    if stats.lost_cluster == 0 {
+        verdict.assert_exact();
+    } else {
+        // As after a crash: what the client held is sent again, and says so.
+        println!("librdkafka lost the cluster (its issue 5301) and was replaced");
+        verdict.assert_complete_and_in_order();
+        assert_eq!(verdict.unmarked, 0);
+    }
 }
 
 async fn every_topic_of_the_flow_takes_events(cluster: &impl Cluster) {
@@ -152,8 +162,10 @@ async fn two_outages_lose_double_and_reorder_nothing(cluster: &impl Cluster, eve
     load.reach(40).await;
     cluster.each(Cluster::thaw);
     let journal = publishing.bus.journal().unwrap().clone();
-    let at_most = |waiting: u64| move || journal.stats().waiting <= waiting;
-    until("most of it is delivered", at_most(u64::from(events / 10))).await;
+    until_of(&publishing, "most of it is delivered", || {
+        journal.stats().waiting <= u64::from(events / 10)
+    })
+    .await;
 
     load.go_on(55);
     load.reach(50).await;
@@ -164,7 +176,6 @@ async fn two_outages_lose_double_and_reorder_nothing(cluster: &impl Cluster, eve
     let ledger = load.finish().await;
     drained(&publishing).await;
     assert_eq!(ledger.len(), (events / lanes * lanes) as usize);
-    assert_eq!(publishing.bus.drainer().stats().rebuilt, 0);
     exact(publishing, cluster, &topic, &ledger).await;
 }
 

@@ -8,6 +8,7 @@
 
 mod clusters;
 mod killed;
+mod lost_cluster;
 mod model;
 mod refusals;
 mod simulation;

@@ -29,6 +29,7 @@ use super::{
     incoming::Taken,
     lag::{Lag, lanes},
     lanes::{Lane, Lanes, WorkerEnded},
+    watch::Watch,
     worker::Shared,
 };
 use crate::{metrics::ConsumerMetrics, store::Store};
@@ -208,52 +209,79 @@ pub async fn run(
         group: options.group_id.clone(),
         metrics: metrics.clone(),
     });
-    let lanes = Arc::new(Lanes::new(shared, Handle::current(), Span::current()));
-    let consumer = connect(
-        &options,
-        Context {
-            lanes: Arc::clone(&lanes),
-        },
-    )
-    .map_err(|source| ConsumerError::Start {
-        group: options.group_id.clone(),
+    let count = dead::count(&store, &metrics, &options.topics, options.lag_every);
+    let consuming = async {
+        while let End::LostCluster = be_member(&options, &shared, &shutdown).await? {
+            warn!("the consumer does not find Kafka any more and a new one does: replaced");
+            metrics.replaced();
+        }
+        Ok(())
+    };
+    tokio::select! {
+        result = consuming => result,
+        never = count => match never {},
+    }
+}
+
+/// Is one member of the group until it ends.
+async fn be_member(
+    options: &ConsumerOptions,
+    shared: &Arc<Shared>,
+    shutdown: &CancellationToken,
+) -> Result<End, ConsumerError> {
+    let group = options.group_id.clone();
+    let (shared, runtime) = (Arc::clone(shared), Handle::current());
+    let metrics = shared.metrics.clone();
+    let lanes = Arc::new(Lanes::new(shared, runtime, Span::current()));
+    let context = Context {
+        lanes: Arc::clone(&lanes),
+    };
+    let consumer = connect(options, context).map_err(|source| ConsumerError::Start {
+        group: group.clone(),
         source,
     })?;
-    let group = options.group_id.clone();
     let stop = Stop {
         // A child: when this future is dropped, only this member ends.
         token: shutdown.child_token(),
         lanes: Arc::clone(&lanes),
     };
-    let (done, mut ended) = oneshot::channel();
+    let topic = options.topics.first().map_or("", |topic| topic.as_str());
     let member = Member {
-        lag: Lag::new(metrics.clone(), options.lag_every),
+        lag: Lag::new(metrics, options.lag_every),
+        watch: Watch::new(&options.bootstrap_servers, topic),
         lanes,
         consumer,
-        group: options.group_id.clone(),
+        group: group.clone(),
         stop: stop.token.clone(),
     };
+    let (done, mut ended) = oneshot::channel();
     let span = Span::current();
     std::thread::Builder::new()
         .name("kafka-consumer".to_owned())
         // Nobody waits any more after a kill.
-        .spawn(move || drop(done.send(span.in_scope(|| member.run()))))
+        .spawn(move || span.in_scope(|| member.run(|result| drop(done.send(result)))))
         .map_err(|source| ConsumerError::Thread {
             group: group.clone(),
             source,
         })?;
-    let count = dead::count(&store, &metrics, &options.topics, options.lag_every);
     let died = || ConsumerError::Died { group };
     tokio::select! {
         result = &mut ended => return result.unwrap_or_else(|_| Err(died())),
         () = shutdown.cancelled() => {}
-        never = count => match never {},
     }
     let Ok(result) = tokio::time::timeout(CLOSE_LIMIT, ended).await else {
         warn!("Kafka did not confirm the end of the consumer; its last events may come again");
-        return Ok(());
+        return Ok(End::Stopped);
     };
     result.unwrap_or_else(|_| Err(died()))
+}
+
+/// Why a member ended in order.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Stopped,
+    /// Kafka is there, and its client does not find it.
+    LostCluster,
 }
 
 /// Ends the member when its future is dropped.
@@ -300,6 +328,7 @@ fn connect(
 /// What runs on the thread.
 struct Member {
     lag: Lag,
+    watch: Watch,
     lanes: Arc<Lanes>,
     consumer: BaseConsumer<Context>,
     group: String,
@@ -307,15 +336,21 @@ struct Member {
 }
 
 impl Member {
-    fn run(mut self) -> Result<(), ConsumerError> {
+    fn run(mut self, tell: impl FnOnce(Result<End, ConsumerError>)) {
         let result = self.take();
         let finished = self.lanes.close(GRACE);
         store_offsets(&self.consumer, &finished);
+        if let Ok(End::LostCluster) = result {
+            // Nobody waits for a client that cannot ask anybody.
+            tell(result);
+            return;
+        }
         // Dropping the consumer leaves the group and commits what was stored; it waits for Kafka.
-        result
+        drop(self);
+        tell(result);
     }
 
-    fn take(&mut self) -> Result<(), ConsumerError> {
+    fn take(&mut self) -> Result<End, ConsumerError> {
         let mut looked = Instant::now();
         while !self.stop.is_cancelled() {
             let wait = if self.lanes.any_paused() {
@@ -326,6 +361,7 @@ impl Member {
             match self.consumer.poll(wait) {
                 None => {}
                 Some(Ok(message)) => {
+                    self.watch.heard();
                     let over = self.lanes.dispatch(Taken::of(&message));
                     match over {
                         Ok(None) => {}
@@ -349,9 +385,12 @@ impl Member {
                 let rebalanced = self.lanes.take_rebalanced();
                 self.lag
                     .tick(&self.consumer, rebalanced, || self.lanes.next());
+                if self.watch.has_lost_cluster(&self.consumer) {
+                    return Ok(End::LostCluster);
+                }
             }
         }
-        Ok(())
+        Ok(End::Stopped)
     }
 }
 

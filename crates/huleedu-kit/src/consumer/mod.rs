@@ -24,6 +24,7 @@
 //! | `worker` | one partition's work: try, wait, give up |
 //! | `dead` | dead letters |
 //! | `lag` | how far behind |
+//! | `watch` | whether the client has lost its cluster |
 //! | `forget` | how long applied events are remembered |
 //!
 //! An applied event is remembered for `INBOX_RETENTION_SECONDS`; one that is delivered again after that is
@@ -40,6 +41,7 @@ mod group;
 mod incoming;
 mod lag;
 mod lanes;
+mod watch;
 mod worker;
 
 use std::{error::Error, time::Duration};

@@ -74,6 +74,11 @@ impl Metrics {
             "Received events that were given up and wait for a person",
             consumer.dead.clone(),
         );
+        of.register(
+            "kafka_consumer_replaced",
+            "Consumers that had lost a cluster that others find",
+            consumer.replaced.clone(),
+        );
         registry.register_collector(Box::new(BreakerCollector::new([breakers])));
         Self {
             registry: Arc::new(Mutex::new(registry)),
@@ -214,6 +219,7 @@ pub struct ConsumerMetrics {
     lag: Family<PartitionLabels, Gauge>,
     paused: Family<TopicLabels, Gauge>,
     dead: Family<TopicLabels, Gauge>,
+    replaced: Counter,
 }
 
 impl Default for ConsumerMetrics {
@@ -225,6 +231,7 @@ impl Default for ConsumerMetrics {
             lag: Family::default(),
             paused: Family::default(),
             dead: Family::default(),
+            replaced: Counter::default(),
         }
     }
 }
@@ -272,6 +279,10 @@ impl ConsumerMetrics {
         let topic = topic.to_owned();
         let events = i64::try_from(events).unwrap_or(i64::MAX);
         self.dead.get_or_create(&TopicLabels { topic }).set(events);
+    }
+
+    pub(crate) fn replaced(&self) {
+        self.replaced.inc();
     }
 
     pub(crate) fn count(&self, topic: &str, result: EventResult) {

@@ -14,7 +14,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use fusebox_devbroker::{DevBroker, DevBrokerConfig};
+use fusebox_devbroker::{ApiKey, DevBroker, DevBrokerConfig, Effect, Fault, ResponseError, When};
 use fusebox_kafka::mock::EmbeddedBroker;
 use huleedu_contracts::{envelope::EventEnvelope, headers, ids::CorrelationId, topics::Topic};
 use huleedu_kit::{
@@ -216,8 +216,12 @@ impl Group {
     }
 
     fn join(&self, member: &'static str) -> Joined {
+        self.join_for(member, &[TOPIC])
+    }
+
+    fn join_for(&self, member: &'static str, topics: &[Topic]) -> Joined {
         let stop = CancellationToken::new();
-        let mut options = ConsumerOptions::new(self.broker.bootstrap_servers(), GROUP, &[TOPIC]);
+        let mut options = ConsumerOptions::new(self.broker.bootstrap_servers(), GROUP, topics);
         options.retry_min = Duration::from_millis(20);
         options.retry_max = Duration::from_millis(50);
         options.give_up_after = self.give_up_after;
@@ -295,6 +299,14 @@ impl Group {
             .iter()
             .map(|e| (e.partition(), e.offset()))
             .collect()
+    }
+
+    /// The value of a metric that has no other label than the service.
+    fn metric_of_service(&self, name: &str) -> f64 {
+        let (_, text) = self.metrics.encode(None);
+        let mut lines = text.lines().filter(|line| line.starts_with(name));
+        let (_, value) = lines.next().unwrap().rsplit_once(' ').unwrap();
+        value.parse().unwrap()
     }
 
     /// Values of a metric by its labels behind `service_name`.
@@ -400,6 +412,42 @@ async fn members_come_and_go(group: Group) {
     let twice: Vec<_> = tries.iter().filter(|(_, tries)| **tries > 1).collect();
     assert!(twice.is_empty(), "{twice:?}");
     assert_eq!(group.committed(), ends);
+}
+
+/// A cluster that has just come back may say that it has no broker; a client may then have nobody left to ask.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_has_lost_its_cluster_is_replaced_and_skips_nothing() {
+    let group = Group::on(Cluster::durable()).await;
+    let Cluster::Durable(broker) = &group.broker else {
+        unreachable!("asked for");
+    };
+    // The more topics an answer has, the longer the client is at it, and the more likely it gets lost.
+    let member = group.join_for("a", Topic::ALL);
+    let mut sent = 0;
+    while group.metric_of_service("kafka_consumer_replaced_total") == 0.0 {
+        assert!(sent < 40, "it never got lost");
+        group.send(0, numbered(sent, sent + 1)).await;
+        sent += 1;
+        group.until_seen(sent).await;
+        let none = Fault::new(ApiKey::Metadata, Effect::NoBrokers).when(When::Next(1));
+        let none = broker.faults().set(none);
+        // Who is told that another broker leads asks who does.
+        let code = ResponseError::NotLeaderOrFollower;
+        let moved = Fault::new(ApiKey::Fetch, Effect::Reject(code)).when(When::Next(1));
+        broker.faults().set(moved);
+        eventually("it has heard of no brokers", LIMIT, async || {
+            (none.fired() == 1).then_some(())
+        })
+        .await
+        .unwrap();
+    }
+    println!("lost by answer {}", sent - 1);
+    group.send(0, numbered(sent, sent + 1)).await;
+    let seen = group.until_seen(sent + 1).await;
+    let names: Vec<_> = seen.iter().map(|(_, name, _)| name.clone()).collect();
+    let expected: Vec<_> = numbered(0, sent + 1).map(|n| format!("{n}.txt")).collect();
+    assert_eq!(names, expected);
+    member.leave().await;
 }
 
 /// A handler that hangs has a few seconds when its partition goes, and then is gone before the other

@@ -30,6 +30,7 @@ use super::rates::Rates;
 use super::reader::Reader;
 use super::retry::Retry;
 use super::tries::Tries;
+use super::watch::{Watch, lost_cluster};
 use super::window::Window;
 use crate::backlog::{Backlog, BacklogError, BacklogStats, DeadReason};
 use crate::broker::{Broker, Delivered, SendError};
@@ -49,6 +50,7 @@ pub(super) struct Engine {
     config: DrainerConfig,
     shared: Arc<Shared>,
     gate: Gate,
+    watch: Watch,
     window: Window,
     pauses: Pauses,
     blocks: Blocks,
@@ -119,6 +121,7 @@ enum Wake {
     Report(Report),
     Work(Work),
     Answer(Result<(), SendError>),
+    Watched(bool),
     Trouble(SendError),
     Called,
     Clock,
@@ -143,6 +146,7 @@ impl Engine {
         }));
         Self {
             gate: Gate::new(breaker, Arc::clone(&broker), &config, now),
+            watch: Watch::default(),
             window: Window::default(),
             pauses: Pauses::new(config.topic_pause_min, config.topic_pause_max),
             blocks: Blocks::default(),
@@ -189,9 +193,13 @@ impl Engine {
                 Wake::Report(report) => self.take_reports(report),
                 Wake::Work(work) => self.take_work(work),
                 Wake::Answer(answer) => self.gate.question_answered(&answer, Instant::now()),
+                Wake::Watched(true) => {
+                    self.shared.update(|stats| stats.lost_cluster += 1);
+                    self.lose_producer(&lost_cluster(), Instant::now());
+                }
                 Wake::Trouble(error) => self.take_trouble(&error),
                 Wake::Called => self.take_call(),
-                Wake::Clock => {}
+                Wake::Watched(false) | Wake::Clock => {}
                 Wake::Shutdown => {
                     self.stop_by = Some(Instant::now() + self.config.shutdown_timeout);
                 }
@@ -245,7 +253,7 @@ impl Engine {
     async fn next(&mut self, shutdown: &CancellationToken) -> Wake {
         let at = self.next_look();
         let stopping = self.stop_by.is_some();
-        let gate = &mut self.gate;
+        let (gate, watch) = (&mut self.gate, &mut self.watch);
         // In a fixed order, so that a simulated run can be repeated. Nothing is starved: there are no
         // more reports than were fed, and feeding needs the backlog's work.
         tokio::select! {
@@ -261,6 +269,7 @@ impl Engine {
                 Wake::Work(done)
             }
             answer = poll_fn(|cx| gate.poll_question(cx)) => Wake::Answer(answer),
+            lost = poll_fn(|cx| watch.poll(cx)) => Wake::Watched(lost),
             Some(error) = self.troubles.recv() => Wake::Trouble(error),
             () = self.shared.wake.notified() => Wake::Called,
             () = sleep_until(at) => Wake::Clock,
@@ -314,6 +323,8 @@ impl Engine {
                 break;
             }
         }
+        let waiting_since = self.gate.waiting_since().filter(|_| self.lost.is_none());
+        self.watch.advance(waiting_since, &self.broker, now);
         self.start_work(now);
         let (in_flight, paused) = (self.window.in_flight() as u64, self.pauses.paused() as u64);
         let (pace, pace_cuts) = (self.pace.now(), self.pace.cuts());
@@ -364,6 +375,7 @@ impl Engine {
             Some(self.next_count),
             self.backlog.may_send_until(),
             self.gate.next_look(),
+            self.watch.next_look(),
             self.pauses.next_end(now),
             self.alone_at,
             self.settle_at,

@@ -26,6 +26,9 @@ pub(crate) trait Cluster: Sync {
     /// Starts a killed one again, on its data and its port.
     fn start(&self, broker: i32);
 
+    /// Whether it may answer that it has no broker, for a moment after all of them were away.
+    fn forgets_brokers(&self) -> bool;
+
     fn freeze(&self, broker: i32) {
         kill_process(self.pid(broker), Signal::STOP).unwrap();
     }
@@ -60,6 +63,10 @@ impl Kafka {
 }
 
 impl Cluster for Kafka {
+    fn forgets_brokers(&self) -> bool {
+        true
+    }
+
     fn bootstrap(&self) -> String {
         let servers = fs::read_to_string(self.folder.join("bootstrap")).unwrap();
         servers.trim().to_owned()
@@ -157,6 +164,10 @@ impl DevBroker {
 }
 
 impl Cluster for DevBroker {
+    fn forgets_brokers(&self) -> bool {
+        false
+    }
+
     fn bootstrap(&self) -> String {
         self.process.lock().unwrap().bootstrap.clone()
     }
