@@ -219,7 +219,8 @@ pub struct ConsumerMetrics {
     lag: Family<PartitionLabels, Gauge>,
     paused: Family<TopicLabels, Gauge>,
     dead: Family<TopicLabels, Gauge>,
-    replaced: Counter,
+    /// None in a service without consumers.
+    replaced: Family<[(&'static str, &'static str); 0], Counter>,
 }
 
 impl Default for ConsumerMetrics {
@@ -231,7 +232,7 @@ impl Default for ConsumerMetrics {
             lag: Family::default(),
             paused: Family::default(),
             dead: Family::default(),
-            replaced: Counter::default(),
+            replaced: Family::default(),
         }
     }
 }
@@ -241,6 +242,7 @@ impl ConsumerMetrics {
     /// zero and not a series that begins with one.
     pub(crate) fn declare(&self, topic: &str) {
         use EventResult::{applied, dead, duplicate, retried};
+        drop(self.replaced.get_or_create(&[]));
         for result in [applied, duplicate, retried, dead] {
             let labels = EventLabels {
                 topic: topic.to_owned(),
@@ -282,7 +284,7 @@ impl ConsumerMetrics {
     }
 
     pub(crate) fn replaced(&self) {
-        self.replaced.inc();
+        self.replaced.get_or_create(&[]).inc();
     }
 
     pub(crate) fn count(&self, topic: &str, result: EventResult) {
