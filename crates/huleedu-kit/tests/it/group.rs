@@ -301,12 +301,12 @@ impl Group {
             .collect()
     }
 
-    /// The value of a metric that has no other label than the service.
+    /// The value of a metric that has no other label than the service; 0 before the service shows it.
     fn metric_of_service(&self, name: &str) -> f64 {
         let (_, text) = self.metrics.encode(None);
-        let mut lines = text.lines().filter(|line| line.starts_with(name));
-        let (_, value) = lines.next().unwrap().rsplit_once(' ').unwrap();
-        value.parse().unwrap()
+        let line = text.lines().find(|line| line.starts_with(name));
+        let value = line.and_then(|line| line.rsplit_once(' '));
+        value.map_or(0.0, |(_, value)| value.parse().unwrap())
     }
 
     /// Values of a metric by its labels behind `service_name`.
