@@ -1,16 +1,17 @@
 //! A client that forgets its cluster.
 //!
 //! A cluster that has just come back may answer that it has no broker: all of them count as dead until they
-//! have said that they live. librdkafka drops every broker that is not in the answer, and then has nobody left
-//! to ask, for ever (its issue 5301). Real are the publisher, its journal, librdkafka and our broker.
+//! have said that they live. librdkafka drops every broker that is not in the answer, and may then have nobody
+//! left to ask, for ever (its issue 5301). Real are the publisher, its journal, librdkafka and our broker.
 
 use std::collections::HashSet;
 
 use fusebox::State;
-use fusebox_devbroker::{ApiKey, DevBroker, DevBrokerConfig, Effect, Fault, When};
+use fusebox_devbroker::{ApiKey, Effect, Fault, When};
 use fusebox_proof::history::{EventName, Ledger};
 use fusebox_proof::publishing::{Options, Publishing};
 
+use crate::support::cluster::broker_in;
 use crate::support::topics::{PARTITIONS, create, fresh, read_all};
 use crate::support::until_of;
 
@@ -20,10 +21,7 @@ const TOPICS: usize = 100;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_producer_whose_cluster_had_no_brokers_for_a_moment_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
-    let mut config = DevBrokerConfig::in_dir(folder.path().join("broker"));
-    config.auto_create_topics = false;
-    let broker = tokio::task::spawn_blocking(|| DevBroker::start(config).unwrap());
-    let broker = broker.await.unwrap();
+    let broker = broker_in(folder.path()).await;
     let bootstrap = broker.bootstrap_servers();
     let topics: Vec<_> = (0..TOPICS).map(|_| fresh("forgotten")).collect();
     create(&bootstrap, 1, topics.iter().map(String::as_str)).await;

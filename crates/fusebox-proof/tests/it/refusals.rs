@@ -7,14 +7,13 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use fusebox::State;
-use fusebox_devbroker::{
-    ApiKey, DevBroker, DevBrokerConfig, Effect, Fault, ResponseError, SetFault, When,
-};
+use fusebox_devbroker::{ApiKey, Effect, Fault, ResponseError, SetFault, When};
 use fusebox_journal::Position;
 use fusebox_proof::history::{EventName, Ledger, Verdict};
 use fusebox_proof::publishing::{Options, Publishing, publish};
 use tokio::task::JoinSet;
 
+use crate::support::cluster::broker_in;
 use crate::support::topics::{PARTITIONS, create, fresh, read_all};
 use crate::support::until;
 
@@ -31,10 +30,7 @@ struct Outcome {
 /// Publishes under refusals with this code.
 async fn publish_under(code: ResponseError, ends_when_refused: bool) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
-    let mut config = DevBrokerConfig::in_dir(folder.path().join("broker"));
-    config.auto_create_topics = false;
-    let broker = tokio::task::spawn_blocking(|| DevBroker::start(config).unwrap());
-    let broker = broker.await.unwrap();
+    let broker = broker_in(folder.path()).await;
     let bootstrap = broker.bootstrap_servers();
     let topic = fresh("refused");
     create(&bootstrap, 1, [topic.as_str()]).await;

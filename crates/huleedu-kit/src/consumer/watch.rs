@@ -48,8 +48,8 @@ impl Watch {
         self.finder = None;
     }
 
-    /// Whether a new client finds the cluster, and this one does not. To be called again and again; blocks
-    /// now and then for a moment.
+    /// Whether a new client finds the cluster, and this one does not. To be called again and again. Blocks
+    /// for up to a second when nothing has come for long, and for up to three before it says yes.
     pub(super) fn has_lost_cluster(
         &mut self,
         consumer: &BaseConsumer<impl ConsumerContext>,

@@ -1,4 +1,4 @@
-//! Brokers as processes: ours, and those of `scripts/kafka-up`.
+//! Brokers as processes: ours, and those of `scripts/kafka-up`; and ours in this process, to be told to fail.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -8,9 +8,18 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use fusebox_devbroker::DevBrokerConfig;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::LIMIT;
+
+/// Our broker in this process, with its data below `folder`.
+pub(crate) async fn broker_in(folder: &Path) -> fusebox_devbroker::DevBroker {
+    let mut config = DevBrokerConfig::in_dir(folder.join("broker"));
+    config.auto_create_topics = false;
+    let start = move || fusebox_devbroker::DevBroker::start(config).unwrap();
+    tokio::task::spawn_blocking(start).await.unwrap()
+}
 
 /// A cluster whose brokers can be frozen and killed. Brokers are numbered from 1.
 pub(crate) trait Cluster: Sync {
