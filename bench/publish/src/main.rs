@@ -83,6 +83,19 @@ fn bare_producer(kafka: &EmbeddedBroker) -> Result<FutureProducer, Failure> {
         .set("acks", "all")
         .set("enable.idempotence", "true")
         .set("linger.ms", "1")
+        // The partitions of ours, so that both fill the same requests.
+        .set("partitioner", "murmur2_random")
+        .create()?;
+    Ok(producer)
+}
+
+/// A producer with `acks=all` and everything else as librdkafka has it: it lingers for 5 ms, and numbers
+/// nothing, so what is tried again may be doubled or overtaken.
+fn stock_producer(kafka: &EmbeddedBroker) -> Result<FutureProducer, Failure> {
+    let producer = ClientConfig::new()
+        .set("bootstrap.servers", kafka.bootstrap_servers())
+        .set("acks", "all")
+        .set("partitioner", "murmur2_random")
         .create()?;
     Ok(producer)
 }

@@ -13,10 +13,10 @@ use fusebox_kafka::mock::EmbeddedBroker;
 use fusebox_kafka::{
     EventBus as _, KafkaProducerConfig, PublisherConfig, RdKafkaBroker, ResilientPublisher,
 };
-use rdkafka::producer::FutureRecord;
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Failure, PAYLOAD, TOPIC, bare_producer, millis, record, send};
+use crate::{Failure, PAYLOAD, TOPIC, bare_producer, millis, record, send, stock_producer};
 
 /// Keys, and so lanes.
 const LANES: u64 = 64;
@@ -58,8 +58,7 @@ where
     Ok(times)
 }
 
-async fn bare(kafka: &EmbeddedBroker, rate: u64, length: Duration) -> Result<Times, Failure> {
-    let producer = bare_producer(kafka)?;
+async fn bare(producer: FutureProducer, rate: u64, length: Duration) -> Result<Times, Failure> {
     // Both have their connections and the producer's number before it begins.
     for key in 0..LANES {
         let key = format!("k{key}");
@@ -78,27 +77,40 @@ async fn bare(kafka: &EmbeddedBroker, rate: u64, length: Duration) -> Result<Tim
     .await
 }
 
-async fn journal(
+/// How events get to Kafka through ours.
+#[derive(Clone, Copy)]
+enum Ours {
+    /// Journal first.
+    Journal { linger: Option<Duration> },
+    /// Mode *direct*: without a sync on the way.
+    Direct,
+}
+
+async fn ours(
     kafka: &EmbeddedBroker,
     rate: u64,
     length: Duration,
-    linger: Option<Duration>,
+    how: Ours,
 ) -> Result<Times, Failure> {
     let dir = tempfile::tempdir_in(".")?;
     let path = dir.path().to_owned();
     let journal = tokio::task::spawn_blocking(|| Journal::open(path, JournalConfig::default()));
     let mut producer = KafkaProducerConfig::new(kafka.bootstrap_servers(), "bench");
-    producer.linger = linger.unwrap_or(producer.linger);
+    if let Ours::Journal {
+        linger: Some(linger),
+    } = how
+    {
+        producer.linger = linger;
+    }
     let broker = Arc::new(RdKafkaBroker::new(producer)?);
     let breaker = CircuitBreaker::builder("kafka")
         .config(BreakerConfig::default().with_trip_rule(TripRule::Consecutive))
         .build()?;
-    let (publisher, worker) = ResilientPublisher::journal_first(
-        journal.await??,
-        broker,
-        breaker,
-        PublisherConfig::default(),
-    );
+    let make = match how {
+        Ours::Journal { .. } => ResilientPublisher::journal_first,
+        Ours::Direct => ResilientPublisher::direct,
+    };
+    let (publisher, worker) = make(journal.await??, broker, breaker, PublisherConfig::default());
     let stop = CancellationToken::new();
     let worker = tokio::spawn(worker.run(stop.clone()));
     for key in 0..LANES {
@@ -149,7 +161,15 @@ fn median(mut rounds: Vec<[Duration; 4]>) -> [Duration; 4] {
     rounds[rounds.len() / 2]
 }
 
-/// Prints a table: for each round trip and rate, the bare producer and the journal, taking turns.
+const NAMES: [&str; 5] = [
+    "bare producer, linger 1 ms",
+    "bare producer, only `acks=all`",
+    "journal, as it is by default",
+    "journal, linger 1 ms",
+    "direct",
+];
+
+/// Prints a table: for each round trip and rate, bare producers and ours, taking turns.
 pub(crate) async fn compare(
     rates: &[u64],
     round_trips: &[u64],
@@ -160,26 +180,30 @@ pub(crate) async fn compare(
         "| events/s | round trip | through | p50 ms safe | p99 ms safe | p50 ms to Kafka | p99 ms to Kafka |"
     );
     println!("|---|---|---|---|---|---|---|");
-    let linger = Duration::from_millis(1);
+    let linger = Some(Duration::from_millis(1));
     for &round_trip in round_trips {
         for &rate in rates {
             let kafka = EmbeddedBroker::start(&[(TOPIC, 4)])?;
             kafka.delay(Duration::from_millis(round_trip))?;
-            let (mut plain, mut same, mut ours) = (Vec::new(), Vec::new(), Vec::new());
+            let mut all: [Vec<_>; 5] = Default::default();
             for _ in 0..rounds {
-                plain.push(summary(&bare(&kafka, rate, length).await?));
-                same.push(summary(&journal(&kafka, rate, length, Some(linger)).await?));
-                ours.push(summary(&journal(&kafka, rate, length, None).await?));
+                let times = [
+                    bare(bare_producer(&kafka)?, rate, length).await?,
+                    bare(stock_producer(&kafka)?, rate, length).await?,
+                    ours(&kafka, rate, length, Ours::Journal { linger: None }).await?,
+                    ours(&kafka, rate, length, Ours::Journal { linger }).await?,
+                    ours(&kafka, rate, length, Ours::Direct).await?,
+                ];
+                for (rounds, times) in all.iter_mut().zip(&times) {
+                    rounds.push(summary(times));
+                }
             }
-            let plain = median(plain);
-            for (name, round) in [
-                ("bare producer, linger 1 ms", plain),
-                ("journal, linger 1 ms", median(same)),
-                ("journal, as it is by default", median(ours)),
-            ] {
+            let all = all.map(median);
+            let plain = all[0];
+            for (name, round) in NAMES.into_iter().zip(all) {
                 let ratio = |at: usize| {
                     let ratio = round[at].as_secs_f64() / plain[at].as_secs_f64();
-                    if name.starts_with("bare") {
+                    if name == NAMES[0] {
                         String::new()
                     } else {
                         format!(" (×{ratio:.2})")

@@ -182,7 +182,7 @@ impl DeadLetters {
         if self.log.usage().waiting >= self.log.max_records() {
             return Err(failed(crate::AppendError::Full));
         }
-        let appended = self.log.append(vec![record.clone()]);
+        let appended = self.log.append(vec![record.clone()], &|| ());
         if let Some(error) = appended.error {
             return Err(failed(error));
         }

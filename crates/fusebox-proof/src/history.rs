@@ -43,6 +43,7 @@ pub struct Found {
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
     safe: HashSet<EventName>,
+    refused: HashMap<EventName, usize>,
     asked: HashMap<u32, u32>,
     closed: bool,
 }
@@ -58,6 +59,12 @@ impl Ledger {
     pub fn safe(&mut self, event: EventName) {
         self.ask(event);
         self.safe.insert(event);
+    }
+
+    /// The publisher was told that the event is not kept, which may be, and publishes it again with the same
+    /// id: what then is there twice is its own repetition, which no sender can mark.
+    pub fn refused(&mut self, event: EventName) {
+        *self.refused.entry(event).or_default() += 1;
     }
 
     /// The number of the lane's next event.
@@ -97,14 +104,17 @@ impl Ledger {
             ..Verdict::default()
         };
         let mut seen = HashSet::new();
-        let mut unmarked = HashSet::new();
+        let mut unmarked: HashMap<_, usize> = HashMap::new();
         // The highest first occurrence of each lane; a lane lives in one partition.
         let mut last: BTreeMap<u32, u32> = BTreeMap::new();
         for found in partitions.into_iter().flatten() {
             let EventName { lane, number } = found.event;
             // The first in time is the one without a mark, but it may come to lie behind a repetition.
-            if !found.marked && !unmarked.insert(found.event) {
-                verdict.unmarked += 1;
+            if !found.marked {
+                let times = unmarked.entry(found.event).or_default();
+                *times += 1;
+                let published = 1 + self.refused.get(&found.event).copied().unwrap_or(0);
+                verdict.unmarked += usize::from(*times > published);
             }
             if number >= self.next(lane) {
                 verdict.unknown.push(found.event);
@@ -139,7 +149,8 @@ pub struct Verdict {
     pub reordered: Vec<EventName>,
     /// Occurrences beyond the first.
     pub duplicates: usize,
-    /// Of those, such that nobody can tell: beyond one occurrence of each event without a mark.
+    /// Of those, such that nobody can tell: without a mark, beyond one occurrence of an event for each time it
+    /// was published.
     pub unmarked: usize,
     /// Events that nobody has published.
     pub unknown: Vec<EventName>,
@@ -248,6 +259,15 @@ mod tests {
         assert_eq!((verdict.duplicates, verdict.unmarked), (2, 2));
         let verdict = ledger.judge([&found(1, &[0, 2, 1])], &none);
         assert_eq!(verdict.reordered, [event(1, 1)]);
+    }
+
+    #[test]
+    fn who_publishes_again_after_a_refusal_repeats_it_himself() {
+        let mut ledger = ledger(1, &[0], 1);
+        let none = HashSet::new();
+        ledger.refused(event(1, 0));
+        let unmarked = |numbers| ledger.judge([&found(1, numbers)], &none).unmarked;
+        assert_eq!((unmarked(&[0, 0]), unmarked(&[0, 0, 0])), (0, 1));
     }
 
     #[test]

@@ -217,7 +217,34 @@ impl Journal {
         Ok(read.map(|read| read.into_iter().map(|read| read.stored).collect()))
     }
 
-    /// Calls `hook` after each group that has become durable, before those who appended it are answered.
+    /// Records after `after` from memory, like [`peek_recent`](Self::peek_recent), and behind them those of
+    /// the group that is written and **not durable yet**. For whoever would lose time by waiting for the sync
+    /// and bears that such a record is refused after all: its `append` then fails, it is handed out no more,
+    /// and its position is never used again. Settling one is kept in mind until it is durable. Does not
+    /// block.
+    ///
+    /// # Errors
+    /// When the journal is closed.
+    pub fn peek_written(
+        &self,
+        after: Position,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Option<Vec<Stored>>, JournalError> {
+        self.shared.check_open()?;
+        let read = self.shared.log.recent_or_written(after.0, limit, bytes);
+        Ok(read.map(|read| read.into_iter().map(|read| read.stored).collect()))
+    }
+
+    /// Calls `hook` when a group has been written, before its sync: [`peek_written`](Self::peek_written) has
+    /// it. Like [`on_append`](Self::on_append) otherwise.
+    pub fn on_write(&self, hook: impl Fn() + Send + Sync + 'static) {
+        let mut orders = self.shared.desk.lock();
+        orders.on_write = Some(Hook(Arc::new(hook)));
+    }
+
+    /// Calls `hook` after each group that has become durable, before those who appended it are answered; not
+    /// for one that [`peek_written`](Self::peek_written) has handed out to its end.
     ///
     /// It runs on the thread that commits, so it must return at once and must not panic. A later hook
     /// takes the place of an earlier one, and [`close`](Self::close) lets go of it.
@@ -347,7 +374,10 @@ impl Threads {
                 tracing::error!("a thread of the journal has panicked");
             }
         }
-        self.shared.desk.lock().on_append = None;
+        {
+            let mut orders = self.shared.desk.lock();
+            (orders.on_write, orders.on_append) = (None, None);
+        }
         // A burial under way is waited for, later ones are refused.
         let _work = guard(&self.shared.dead_work);
         // Whoever came too late is told so.
@@ -455,6 +485,7 @@ impl Shared {
 
     fn bury(&self, position: Position, burial: &Burial) -> Result<(), JournalError> {
         let _work = self.dead_work()?;
+        self.log.wait_until_durable(position.0);
         if let Some(stored) = self.waiting(position)? {
             let known = self.dead.of_origin(position.0);
             if known.is_none_or(|known| known.id != stored.entry.id) {

@@ -39,7 +39,9 @@ pub(super) struct Orders {
     pub(super) room_waiters: Vec<Promise<()>>,
     pub(super) refused: Refusals,
     pub(super) append_times: Histogram,
-    /// Called after each group.
+    /// Called when a group is written and not synced yet.
+    pub(super) on_write: Option<Hook>,
+    /// Called after each group that was not handed out before.
     pub(super) on_append: Option<Hook>,
 }
 
@@ -197,7 +199,7 @@ pub(super) fn commit(shared: &Arc<Shared>, answers: &SyncSender<Committed>) {
     let desk = &shared.desk;
     let most = shared.config.max_group_bytes as u64;
     loop {
-        let (group, hook) = {
+        let (group, (on_write, on_append)) = {
             let mut orders = desk.lock();
             while orders.queue.is_empty() {
                 if orders.closing {
@@ -214,17 +216,21 @@ pub(super) fn commit(shared: &Arc<Shared>, answers: &SyncSender<Committed>) {
                 }
                 count += 1;
             }
-            let hook = orders.on_append.clone();
-            (orders.queue.drain(..count).collect::<Vec<_>>(), hook)
+            let hooks = (orders.on_write.clone(), orders.on_append.clone());
+            (orders.queue.drain(..count).collect::<Vec<_>>(), hooks)
         };
         let size: u64 = group.iter().map(|w| w.size).sum();
         let (records, callers): (Vec<_>, Vec<Caller>) = group
             .into_iter()
             .map(|w| (w.record, (w.size, w.since, w.promise)))
             .unzip();
-        let appended = shared.log.append(records);
-        if let Some(Hook(hook)) = hook
-            && appended.accepted > 0
+        let appended = shared.log.append(records, &|| {
+            if let Some(Hook(hook)) = &on_write {
+                hook();
+            }
+        });
+        if let Some(Hook(hook)) = on_append
+            && appended.unseen
         {
             hook();
         }
@@ -242,6 +248,10 @@ pub(super) fn commit(shared: &Arc<Shared>, answers: &SyncSender<Committed>) {
             }
             for (_, since, _) in callers.iter().take(appended.accepted) {
                 orders.append_times.add(now.saturating_sub(*since));
+            }
+            if appended.delivered > 0 {
+                orders.save = true;
+                desk.settle.notify_one();
             }
             let rested = orders
                 .prepare_failed

@@ -125,14 +125,11 @@ impl Cursor {
 }
 
 impl Log {
-    /// Marks positions as settled in memory; [`save_cursor`](Self::save_cursor) makes that durable.
-    /// Returns how many were not settled before.
+    /// Marks positions as settled in memory; [`save_cursor`](Self::save_cursor) makes that durable. One that
+    /// is written and not synced yet is settled when it is. Returns how many were not settled before.
     pub(crate) fn settle(&self, positions: &[u64]) -> u64 {
         let mut state = self.state();
-        let new = positions
-            .iter()
-            .map(|p| state.settle(*p, p.saturating_add(1)))
-            .sum();
+        let new = positions.iter().map(|p| state.deliver(*p)).sum();
         state.counters.settled += new;
         new
     }

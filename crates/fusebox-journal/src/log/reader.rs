@@ -164,6 +164,39 @@ impl Log {
         Some(page.records)
     }
 
+    /// Like [`recent`](Self::recent), and behind what is durable the group that is written and not synced.
+    pub(crate) fn recent_or_written(
+        &self,
+        after: u64,
+        limit: usize,
+        bytes: usize,
+    ) -> Option<Vec<Read>> {
+        loop {
+            let records = self.recent(after, limit, bytes)?;
+            if !records.is_empty() {
+                return Some(records);
+            }
+            let mut state = self.state();
+            if state.settled.next_absent(after.saturating_add(1)) < state.next {
+                // It has become durable in between, and the next one must not be taken for it.
+                continue;
+            }
+            let written = state.written_after(after, limit);
+            let read = |stored| Read {
+                stored,
+                tags: Bytes::new(),
+            };
+            return Some(written.into_iter().map(read).collect());
+        }
+    }
+
+    /// Waits for the sync of the group that holds a position, if that is under way.
+    pub(crate) fn wait_until_durable(&self, position: u64) {
+        if position >= self.state().next {
+            drop(lock(&self.writer));
+        }
+    }
+
     /// Takes from memory what is there, or says where the next record must be.
     fn plan(&self, page: &mut Page, position: u64) -> Plan {
         let state = self.state();

@@ -11,7 +11,7 @@ use super::cursor::{CURSOR, Cursor};
 use super::reader::{Reader, read_header};
 use super::runs::Runs;
 use super::spare::SPARE;
-use super::state::{Cache, Counters, Marks, Segment, State};
+use super::state::{Ahead, Cache, Counters, Marks, Segment, State};
 use super::writer::{Tail, Writer};
 use super::{Log, lock};
 use crate::format::frame::FRAME_HEAD;
@@ -67,6 +67,8 @@ impl Log {
 
         let state = State {
             next: 1,
+            ahead: Ahead::default(),
+            unsaved_refusal: false,
             accepted: (0, 0),
             synced: slot.tail,
             next_number: segments

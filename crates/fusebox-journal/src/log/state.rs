@@ -1,6 +1,6 @@
 //! What the log knows in memory: segments, ends, settled positions, recent records, counters.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::runs::Runs;
@@ -26,8 +26,12 @@ pub(crate) struct State {
     pub(crate) segments: Vec<Segment>,
     /// Number and committed end of the segment that is being written.
     pub(crate) tail: Option<(u64, u64)>,
-    /// The next position.
+    /// The position behind the last durable record.
     pub(crate) next: u64,
+    pub(crate) ahead: Ahead,
+    /// Positions were used up by a refused group, and no cursor says so yet: no segment may begin behind
+    /// them before.
+    pub(crate) unsaved_refusal: bool,
     /// What is known to be synced: by a sync of this process that succeeded, or by the cursor.
     pub(crate) synced: TailMark,
     pub(crate) next_number: u64,
@@ -44,6 +48,17 @@ pub(crate) struct State {
     pub(crate) cache: Cache,
     pub(crate) marks: Marks,
     pub(crate) counters: Counters,
+}
+
+/// The group that is written and not synced yet: its records have the positions from `next` on. Whoever
+/// asks for it may have them, but nothing of them is settled, and nobody is told that they are safe.
+#[derive(Debug, Default)]
+pub(crate) struct Ahead {
+    pub(crate) records: Vec<Stored>,
+    /// Those that were delivered in the meantime: settled once they are durable.
+    delivered: BTreeSet<u64>,
+    /// The last of them was handed out.
+    seen: bool,
 }
 
 /// What is counted since the log was opened.
@@ -102,6 +117,61 @@ impl State {
             self.cache.drop_up_to(self.settled.watermark());
         }
         new
+    }
+
+    /// Marks a record as delivered: it is settled, or will be when it is durable. Returns how many were
+    /// not settled before and are now.
+    pub(crate) fn deliver(&mut self, position: u64) -> u64 {
+        if position < self.next {
+            return self.settle(position, position.saturating_add(1));
+        }
+        if position - self.next < self.ahead.records.len() as u64 {
+            self.ahead.delivered.insert(position);
+        }
+        0
+    }
+
+    /// The first `limit` records behind `after` that are written and neither durable nor delivered yet.
+    pub(crate) fn written_after(&mut self, after: u64, limit: usize) -> Vec<Stored> {
+        let Ahead {
+            records,
+            delivered,
+            seen,
+        } = &mut self.ahead;
+        let wanted = |record: &&Stored| {
+            let position = record.position;
+            position.0 > after && !delivered.contains(&position.0)
+        };
+        let written: Vec<_> = records.iter().filter(wanted).take(limit).cloned().collect();
+        let last = written.last().map(|record| record.position);
+        *seen |= last.is_some() && last == records.last().map(|record| record.position);
+        written
+    }
+
+    /// The group is durable: its records are like all others. Returns how many were delivered meanwhile, and
+    /// whether the last of them was handed out.
+    pub(crate) fn confirm_ahead(&mut self, gone: &mut Vec<Stored>) -> (u64, bool) {
+        let ahead = std::mem::take(&mut self.ahead);
+        self.next += ahead.records.len() as u64;
+        for record in ahead.records {
+            self.cache.push(record, gone);
+        }
+        let mut settled = 0;
+        for position in ahead.delivered {
+            settled += self.settle(position, position + 1);
+        }
+        self.counters.settled += settled;
+        (settled, ahead.seen)
+    }
+
+    /// The group is refused. Its records may be on their way, and what is reported of them must mean no
+    /// others: their positions are used up.
+    pub(crate) fn refuse_ahead(&mut self) {
+        let ahead = std::mem::take(&mut self.ahead);
+        let first = self.next;
+        self.next += ahead.records.len() as u64;
+        self.settle(first, self.next);
+        self.unsaved_refusal = true;
     }
 
     /// Counts positions that cannot be read any more as settled.
@@ -166,11 +236,13 @@ impl Cache {
         }
     }
 
-    /// Records from `position` on, if that one is here.
+    /// Records from `position` on, if that one is here. Between two there may be positions that were used
+    /// up by refused records.
     pub(crate) fn from(&self, position: u64) -> Option<impl Iterator<Item = &Stored>> {
-        let first = self.records.front()?.position.0;
-        let skip = usize::try_from(position.checked_sub(first)?).ok()?;
-        (skip < self.records.len()).then(|| self.records.range(skip..))
+        let index = self
+            .records
+            .binary_search_by_key(&position, |record| record.position.0);
+        index.ok().map(|index| self.records.range(index..))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The log against a model, over crashes at every step and failing disks.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -75,6 +76,8 @@ struct World {
     /// Settled and saved.
     done: BTreeSet<u64>,
     highest: u64,
+    /// The highest position this process has shown, durable or not.
+    shown: u64,
     /// Positions of refused records that a restart has taken for good.
     taken: BTreeSet<u64>,
     /// Then those may be reported as lost, as the design page says.
@@ -93,6 +96,7 @@ impl World {
             refused: BTreeSet::new(),
             done: BTreeSet::new(),
             highest: 0,
+            shown: 0,
             taken: BTreeSet::new(),
             bad_sync: false,
         }
@@ -103,6 +107,7 @@ impl World {
         match Log::open(fs, Path::new(DIR), self.config.clone()) {
             Ok(log) => {
                 self.log = Some(log);
+                self.shown = 0;
                 true
             }
             Err(error) => {
@@ -118,23 +123,7 @@ impl World {
 
     fn apply(&mut self, op: Op) {
         match op {
-            Op::Append(count) => {
-                let ids: Vec<u64> = (self.next_id..).take(count.into()).collect();
-                self.next_id += u64::from(count);
-                let records: Vec<_> = ids.iter().map(|n| record(*n)).collect();
-                let appended = self.log().append(records);
-                assert_eq!(appended.error.is_none(), appended.accepted == ids.len());
-                assert!(appended.first > self.highest, "a position is used twice");
-                for (index, n) in ids.into_iter().enumerate() {
-                    let position = appended.first + index as u64;
-                    if index < appended.accepted {
-                        self.waiting.insert(position, n);
-                        self.highest = position;
-                    } else {
-                        self.refused.insert(n);
-                    }
-                }
-            }
+            Op::Append(count) => self.append(count),
             Op::Settle(bits) => {
                 let some = |p: &u64| p % 4 == u64::from(bits % 4);
                 let positions: Vec<u64> = self.waiting.keys().copied().filter(some).collect();
@@ -173,6 +162,54 @@ impl World {
                 self.fs.fail_sync_in(n.into());
             }
         }
+    }
+
+    /// Appends records, of which every third is delivered while it is synced.
+    fn append(&mut self, count: u8) {
+        let ids: Vec<u64> = (self.next_id..).take(count.into()).collect();
+        self.next_id += u64::from(count);
+        let records: Vec<_> = ids.iter().map(|n| record(*n)).collect();
+        let (log, shown) = (self.log(), RefCell::new(BTreeMap::new()));
+        let appended = log.append(records, &|| {
+            let durable = log.next_position() - 1;
+            let written = log.recent_or_written(durable, usize::MAX, usize::MAX);
+            for read in written.unwrap() {
+                let (position, entry) = (read.stored.position.0, read.stored.entry);
+                let n = u64::from_le_bytes(entry.id[..8].try_into().unwrap());
+                assert_eq!(entry, record(n).entry, "content");
+                assert!(
+                    shown.borrow_mut().insert(position, n).is_none(),
+                    "shown twice"
+                );
+                if n % 3 == 0 {
+                    assert_eq!(log.settle(&[position]), 0, "settled before it is durable");
+                    let again = log.recent_or_written(position - 1, 1, 1).unwrap();
+                    assert!(again.iter().all(|read| read.stored.position.0 > position));
+                }
+            }
+        });
+        let shown = shown.into_inner();
+        assert_eq!(appended.error.is_none(), appended.accepted == ids.len());
+        let before = self.highest.max(self.shown);
+        assert!(appended.first > before, "a position is used twice");
+        let mut delivered = 0;
+        for (index, n) in ids.into_iter().enumerate() {
+            let position = appended.first + index as u64;
+            if index >= appended.accepted {
+                self.refused.insert(n);
+                continue;
+            }
+            assert_eq!(shown.get(&position), Some(&n), "shown as another");
+            if n % 3 == 0 {
+                delivered += 1;
+                self.unsure.insert(position, n);
+            } else {
+                self.waiting.insert(position, n);
+            }
+            self.highest = position;
+        }
+        assert_eq!(appended.delivered, delivered);
+        self.shown = shown.last_key_value().map_or(self.shown, |(last, _)| *last);
     }
 
     fn settle(&mut self, positions: &[u64]) {

@@ -40,6 +40,10 @@ pub(crate) struct Appended {
     pub(crate) first: u64,
     pub(crate) accepted: usize,
     pub(crate) error: Option<AppendError>,
+    /// How many of them were delivered before they were durable: they are settled now.
+    pub(crate) delivered: u64,
+    /// Not all of the durable ones were handed out before they were.
+    pub(crate) unseen: bool,
     /// Records that had to leave memory: to free many takes time, which the next group need not wait for.
     pub(crate) gone: Vec<Stored>,
 }
@@ -58,40 +62,33 @@ impl Log {
         Ok(record.disk_len(None))
     }
 
-    /// Appends records in groups and makes them durable. Their sizes have been checked.
-    pub(crate) fn append(&self, mut records: Vec<NewRecord>) -> Appended {
+    /// Appends records in groups and makes them durable. Their sizes have been checked. `written` is called
+    /// for each group when it is written, before its sync.
+    pub(crate) fn append(&self, mut records: Vec<NewRecord>, written: &dyn Fn()) -> Appended {
         let mut writer = lock(&self.writer);
-        let first = self.state().next;
-        let mut gone = Vec::new();
-        let mut accepted = 0;
-        while !records.is_empty() {
-            match self.append_group(&mut writer, &mut records, &mut gone) {
-                Ok(count) => accepted += count,
-                Err(error) => {
-                    return Appended {
-                        first,
-                        accepted,
-                        error: Some(error),
-                        gone,
-                    };
-                }
-            }
-        }
-        Appended {
-            first,
-            accepted,
+        let mut appended = Appended {
+            first: self.state().next,
+            accepted: 0,
             error: None,
-            gone,
+            delivered: 0,
+            unseen: false,
+            gone: Vec::new(),
+        };
+        while !records.is_empty() && appended.error.is_none() {
+            let done = self.append_group(&mut writer, &mut records, &mut appended, written);
+            appended.error = done.err();
         }
+        appended
     }
 
-    /// Appends as many as go into one group and takes them out of the list; returns how many.
+    /// Appends as many as go into one group and takes them out of the list.
     fn append_group(
         &self,
         writer: &mut Writer,
         records: &mut Vec<NewRecord>,
-        gone: &mut Vec<Stored>,
-    ) -> Result<usize, AppendError> {
+        appended: &mut Appended,
+        written: &dyn Fn(),
+    ) -> Result<(), AppendError> {
         if writer.read_only {
             return Err(AppendError::ReadOnly);
         }
@@ -132,11 +129,16 @@ impl Log {
         let bytes = align_up(buffer.len() as u64, tail.header.alignment.into());
         buffer.resize(to_usize(bytes), 0);
         let started = self.fs.now();
-        let written = tail
-            .file
-            .write_at(tail.end, buffer)
-            .and_then(|()| tail.file.sync_data());
-        if let Err(error) = written {
+        if let Err(error) = tail.file.write_at(tail.end, buffer) {
+            self.fail_tail(writer);
+            return Err(refusal(error));
+        }
+        let group = records.drain(..count).zip(position..);
+        let group = group.map(|(record, position)| record.into_stored(position));
+        self.state().ahead.records = group.collect();
+        written();
+        if let Err(error) = tail.file.sync_data() {
+            self.state().refuse_ahead();
             self.fail_tail(writer);
             return Err(refusal(error));
         }
@@ -146,7 +148,10 @@ impl Log {
         let (number, end) = (tail.header.number, tail.end);
         let mut state = self.state();
         state.tail = Some((number, end));
-        state.next += count as u64;
+        appended.accepted += count;
+        let (delivered, seen) = state.confirm_ahead(&mut appended.gone);
+        appended.delivered += delivered;
+        appended.unseen |= !seen;
         state.accepted.0 += count as u64;
         state.accepted.1 += sizes;
         state.synced = TailMark {
@@ -155,11 +160,8 @@ impl Log {
             next: state.next,
         };
         state.marks.note(number, position, offset);
-        for (record, position) in records.drain(..count).zip(position..) {
-            state.cache.push(record.into_stored(position), gone);
-        }
         state.counters.group(count as u64, bytes, took);
-        Ok(count)
+        Ok(())
     }
 
     /// Seals the tail after an error: nothing is written or synced through its descriptor again.
@@ -228,6 +230,12 @@ impl Log {
 
     /// Begins a new segment.
     fn roll(&self, writer: &mut Writer) -> Result<(), AppendError> {
+        if self.state().unsaved_refusal {
+            // What is left of a refused group lies before the new segment, and must mean nothing.
+            self.save_cursor()
+                .map_err(|error| refusal(io::Error::other(error)))?;
+            self.state().unsaved_refusal = false;
+        }
         if self.state().waiting() == 0
             && let Some(tail) = writer.tail.take()
         {

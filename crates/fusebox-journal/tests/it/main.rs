@@ -18,3 +18,4 @@ mod power;
 #[path = "../power/replay.rs"]
 mod replay;
 mod support;
+mod written;

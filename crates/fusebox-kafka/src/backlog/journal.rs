@@ -30,6 +30,8 @@ pub struct JournalBacklog {
     /// Records before this position were there when the journal was opened: an earlier process may
     /// have sent them without living to settle them.
     inherited: u64,
+    /// Records are sent as soon as they are written.
+    ahead: bool,
 }
 
 impl JournalBacklog {
@@ -40,7 +42,14 @@ impl JournalBacklog {
             journal,
             clock,
             inherited,
+            ahead: false,
         }
+    }
+
+    /// Shows records as soon as they are written, while the journal syncs them.
+    pub(crate) fn ahead(mut self) -> Self {
+        self.ahead = true;
+        self
     }
 
     /// The journal behind it.
@@ -58,10 +67,13 @@ impl JournalBacklog {
         let this = self.clone();
         let after = fusebox_journal::Position(after);
         // What was just appended is handed on at once: no thread has to be woken for it.
-        let recent = this
-            .journal
-            .peek_recent(after, limit.min(RECENT), PAGE_BYTES)
-            .map_err(|error| BacklogError::new("read the journal", error))?;
+        let limit_now = limit.min(RECENT);
+        let recent = if this.ahead {
+            this.journal.peek_written(after, limit_now, PAGE_BYTES)
+        } else {
+            this.journal.peek_recent(after, limit_now, PAGE_BYTES)
+        };
+        let recent = recent.map_err(|error| BacklogError::new("read the journal", error))?;
         if let Some(page) = recent {
             let records: Result<Vec<_>, _> = page.iter().map(|s| this.parked(s)).collect();
             if let Ok(records) = records {

@@ -88,9 +88,12 @@ impl ResilientPublisher {
         breaker: CircuitBreaker,
         config: PublisherConfig,
     ) -> (Self, PublisherWorker) {
-        let backlog = JournalBacklog::new(journal, config.clock.clone());
+        let backlog = JournalBacklog::new(journal, config.clock.clone()).ahead();
         let drainer = drainer(Arc::new(backlog.clone()), broker, &breaker, &config);
-        // The drainer hears of an event as soon as its publisher does.
+        // The drainer hears of an event while it is synced, so that the sync takes no time on the way.
+        let handle = drainer.handle();
+        backlog.journal().on_write(move || handle.wake());
+        // And of what it could not have from memory then.
         let handle = drainer.handle();
         backlog.journal().on_append(move || handle.wake());
         let path = Path::Journal(JournalFirst::new(backlog, Line::new(config.when_full)));

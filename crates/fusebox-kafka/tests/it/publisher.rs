@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fusebox::{CircuitBreaker, State};
+use fusebox_journal::fs::sim::SimFs;
 use fusebox_journal::{Entry, Journal, JournalConfig};
 use fusebox_kafka::{
     Accepted, Broker, ErrorClass, EventBus as _, Mode, NotAcknowledged, PublishError,
@@ -142,6 +143,68 @@ async fn journal_first_is_safe_without_kafka_and_tells_when_kafka_has_it() {
     until("settled", || running.journal().stats().waiting == 0).await;
     let stats = running.publisher.stats();
     assert_eq!((stats.accepted, stats.latency.count), (51, 51));
+    running.stop().await;
+}
+
+/// Lets a journal end whose test has failed.
+struct Released(SimFs);
+
+impl Drop for Released {
+    fn drop(&mut self) {
+        self.0.release_syncs();
+    }
+}
+
+/// The sync takes no time on the way: only the caller waits for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn journal_first_is_in_kafka_while_the_journal_syncs_and_safe_when_that_is_done() {
+    let (fs, broker) = (SimFs::new(1), ModelBroker::start(Duration::ZERO));
+    let journal = Journal::open_on(Arc::new(fs.clone()), "/j", journal_config()).unwrap();
+    let shared = as_broker(&broker);
+    let running =
+        Running::start(|b| ResilientPublisher::journal_first(journal, shared, b, config()));
+    let publish = |n| {
+        let publisher = running.publisher.clone();
+        tokio::spawn(async move { publisher.publish(record(n, "t", "k")).await })
+    };
+    publish(1).await.unwrap().unwrap();
+    let is_quiet = || {
+        let stats = running.journal().stats();
+        let made_ahead = fs.paths().iter().any(|path| path.ends_with("dead/spare"));
+        made_ahead && stats.spare_ready && stats.waiting == 0 && stats.cursor_lag == 0
+    };
+    until("quiet", is_quiet).await;
+    let _released = Released(fs.clone());
+    fs.hold_syncs();
+    let held = publish(2);
+    until("in Kafka", || broker.log() == [1, 2]).await;
+    assert!(!held.is_finished(), "called safe before it is");
+    assert_eq!(running.journal().stats().waiting, 0);
+    fs.release_syncs();
+    let delivered = held.await.unwrap().unwrap().acknowledged().await.unwrap();
+    assert_eq!(delivered.offset, 2);
+
+    // The disk fails: the caller hears of it, and publishes again. Kafka's answer to the first try has nothing
+    // to do with what is appended next.
+    until("quiet", is_quiet).await;
+    broker.go_down();
+    fs.hold_syncs();
+    let refused = publish(3);
+    until("handed over", || broker.enqueued().ends_with(&[3])).await;
+    fs.fail_sync_in(0);
+    fs.release_syncs();
+    let refused = refused.await.unwrap();
+    assert!(
+        matches!(refused, Err(PublishError::Backlog(_))),
+        "{refused:?}"
+    );
+    for n in [4, 3] {
+        publish(n).await.unwrap().unwrap();
+    }
+    broker.come_up();
+    until("all in Kafka", || firsts(&broker.log()) == [1, 2, 3, 4]).await;
+    until("all settled", || running.journal().stats().waiting == 0).await;
+    assert_eq!(broker.log(), [1, 2, 3, 4, 3]);
     running.stop().await;
 }
 

@@ -43,6 +43,10 @@ pub enum Mistake {
     WentOnAfterRefusal,
     /// A new producer sends on before its first record is acknowledged.
     FollowedTheFirst,
+    /// The group after one that was refused gets the same positions.
+    ReusedPositions,
+    /// A record that is acknowledged before its sync is settled at once.
+    SettledAhead,
 }
 
 /// How much happens, and how often things go wrong.
@@ -64,7 +68,7 @@ pub struct Scenario {
     pub refusals: u8,
     /// How often the producer fails for good and is replaced.
     pub fatal: u8,
-    /// How often a sync fails.
+    /// How often the sync of a group fails.
     pub failed_syncs: u8,
     /// The mistake, if one is made.
     pub mistake: Option<Mistake>,

@@ -98,6 +98,13 @@ pub(super) enum Answer {
     OutOfOrder,
 }
 
+/// A record that the producer has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Sent {
+    pub(super) position: u8,
+    pub(super) event: u8,
+}
+
 /// What has become of a producer's first record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum First {
@@ -115,6 +122,15 @@ pub(super) const SEGMENT: u8 = 2;
 /// What the drainer may have handed over and not settled.
 pub(super) const WINDOW: u8 = 3;
 
+/// The work of a record that was never handed over.
+const FEED: u32 = 20;
+
+/// The work of writing a record: more than what it makes.
+const WRITTEN: u32 = FEED + 2;
+
+/// The work of a refusal: more than what a new producer has to do again.
+const REFUSAL: u32 = 40;
+
 /// Requests under way on one connection.
 pub(super) const REQUESTS: usize = 2;
 
@@ -128,8 +144,15 @@ pub struct State {
     /// Events whose publisher was told that they are safe.
     pub(super) safe: Set,
 
-    /// In the process: appended and not synced.
+    /// In the process: appended and not durable. Their positions follow those of `records`.
     pub(super) queue: Vec<u8>,
+    /// How many of the queue are written as the group that is being synced.
+    pub(super) written: u8,
+    /// How many of the queue are of a group that was refused, and no cursor says yet that their positions
+    /// are used up. Nothing is written meanwhile.
+    pub(super) burning: u8,
+    /// Positions of the two that Kafka has acknowledged.
+    pub(super) early: Set,
     /// In the files, by position.
     pub(super) records: Vec<u8>,
     /// Segments removed, and how many of the removals a power loss can no longer undo.
@@ -149,8 +172,8 @@ pub struct State {
     pub(super) condemned: Set,
     pub(super) circuit: Circuit,
 
-    /// The producer: positions handed over and not reported, in order.
-    pub(super) buffer: Vec<u8>,
+    /// The producer: what was handed over and not reported, in order.
+    pub(super) buffer: Vec<Sent>,
     /// How many of them are on the present connection: all that may be, whenever the cluster is up.
     pub(super) sent: usize,
     /// Answers under way, for the first of the buffer.
@@ -163,8 +186,16 @@ pub struct State {
     pub(super) up: bool,
     /// Events on the wire of producers that are gone: each may still arrive, in order.
     pub(super) ghosts: Vec<Vec<u8>>,
-    /// The partition.
+    /// The partition: events in the order of their first occurrences.
     pub(super) topic: Vec<u8>,
+    /// Whether one is there twice.
+    pub(super) repeated: bool,
+
+    /// Positions of refused groups: they hold no record.
+    pub(super) refused: Set,
+    /// Records that were handed over before they were durable, and were refused or lost, while they are under
+    /// way or in the topic: the event, and the place where it stood.
+    pub(super) unaccepted: Vec<(u8, u8)>,
 
     /// Opening found a record missing that the cursor says is waiting.
     pub(super) alarm: bool,
@@ -178,6 +209,9 @@ impl State {
             asked: [false; 2],
             safe: Set::default(),
             queue: Vec::new(),
+            written: 0,
+            burning: 0,
+            early: Set::default(),
             records: Vec::new(),
             removed: 0,
             removed_durably: 0,
@@ -196,6 +230,9 @@ impl State {
             up: true,
             ghosts: Vec::new(),
             topic: Vec::new(),
+            repeated: false,
+            refused: Set::default(),
+            unaccepted: Vec::new(),
             alarm: false,
             budget: Budget {
                 crashes: scenario.crashes,
@@ -209,12 +246,74 @@ impl State {
         }
     }
 
+    /// Behind the last durable record.
     pub(super) fn end(&self) -> u8 {
         u8::try_from(self.records.len()).expect("records are few")
     }
 
+    /// Behind the last record that the drainer may see or have seen.
+    pub(super) fn shown_end(&self) -> u8 {
+        self.end() + self.written + self.burning
+    }
+
     pub(super) fn event_at(&self, position: u8) -> u8 {
-        self.records[usize::from(position)]
+        let ahead = || self.queue[usize::from(position - self.end())];
+        let durable = self.records.get(usize::from(position));
+        durable.copied().unwrap_or_else(ahead)
+    }
+
+    /// The group that is written and not synced.
+    pub(super) fn group(&self) -> &[u8] {
+        &self.queue[..usize::from(self.written)]
+    }
+
+    /// The partition gets an event.
+    pub(super) fn arrive(&mut self, event: u8) {
+        if self.topic.contains(&event) {
+            self.repeated = true;
+        } else {
+            self.topic.push(event);
+        }
+    }
+
+    /// Where an event stands in the journal.
+    pub(super) fn place(&self, event: u8) -> Option<u8> {
+        let accepted = (0..self.end()).filter(|position| !self.refused.has(*position));
+        let mut accepted = accepted.chain(self.end() + self.burning..self.queued_end());
+        accepted.find(|position| self.event_at(*position) == event)
+    }
+
+    /// Where an event stood first of all, also when it was refused or lost there.
+    pub(super) fn first_place(&self, event: u8) -> Option<u8> {
+        let mut burning = self.end()..self.end() + self.burning;
+        let burning = burning.find(|position| self.event_at(*position) == event);
+        let unaccepted = self.unaccepted.iter().filter(|(of, _)| *of == event);
+        let places = unaccepted.map(|(_, place)| *place).chain(burning);
+        places.chain(self.place(event)).min()
+    }
+
+    fn queued_end(&self) -> u8 {
+        self.end() + u8::try_from(self.queue.len()).expect("few")
+    }
+
+    /// A record that was not accepted stood at this place; the event may be under way all the same.
+    pub(super) fn note_unaccepted(&mut self, event: u8, place: u8) {
+        if self.first_place(event).is_none_or(|first| place < first) {
+            self.unaccepted.retain(|(of, _)| *of != event);
+            self.unaccepted.push((event, place));
+            self.unaccepted.sort_unstable();
+        }
+    }
+
+    /// What is neither in the topic nor under way need not be known.
+    pub(super) fn forget_unaccepted(&mut self) {
+        let mut unaccepted = std::mem::take(&mut self.unaccepted);
+        unaccepted.retain(|(event, _)| {
+            self.topic.contains(event)
+                || self.buffer.iter().any(|sent| sent.event == *event)
+                || self.ghosts.iter().any(|ghost| ghost.contains(event))
+        });
+        self.unaccepted = unaccepted;
     }
 
     /// Requests that the broker has not dealt with on this connection.
@@ -224,8 +323,8 @@ impl State {
 
     /// The next record to hand over.
     pub(super) fn next_to_feed(&self) -> Option<u8> {
-        let held = self.in_flight.or(self.condemned);
-        let waiting = Set::below(self.end()).without(self.settled.or(held));
+        let held = self.in_flight.or(self.condemned).or(self.early);
+        let waiting = Set::below(self.shown_end()).without(self.settled.or(held));
         waiting.without(Set::below(self.removed * SEGMENT)).first()
     }
 
@@ -237,51 +336,27 @@ impl State {
         there.without(settled).iter().map(|p| self.event_at(p))
     }
 
+    /// The condemned record that is to be buried next. One that is not durable waits for its sync.
+    pub(super) fn next_burial(&self) -> Option<u8> {
+        let condemned = self.condemned.first();
+        condemned.filter(|position| *position < self.end())
+    }
+
     /// Falls with every step that is no fault, so that nothing goes on for ever.
     pub(super) fn work_left(&self, scenario: &Scenario) -> u32 {
-        const FEED: u32 = 20;
-        // More than what a new producer has to do again.
-        const REFUSAL: u32 = 40;
         let later = self.answers.iter().filter(|a| **a == Answer::Later);
         let mut left = u32::try_from(later.count()).expect("few") * REFUSAL;
         if let Some(poison) = scenario.poison {
-            // Each copy of it is refused twice; a crash may make the publisher write another one.
-            left += if self.safe.has(poison) {
-                0
-            } else {
-                2 * REFUSAL
-            };
-            let copies = (0..self.end()).filter(|at| self.event_at(*at) == poison);
-            left += copies
-                .map(|at| {
-                    match (
-                        self.settled.or(self.condemned).has(at),
-                        self.suspects.has(at),
-                    ) {
-                        (true, _) => 0,
-                        (false, true) => REFUSAL,
-                        (false, false) => 2 * REFUSAL,
-                    }
-                })
-                .sum::<u32>();
+            left += self.refusals_left(poison);
         }
         for publisher in 0..2 {
             let open = u32::from(scenario.events[publisher] - self.done[publisher]);
-            left += open * (FEED + 2) - u32::from(self.asked[publisher]);
+            left += open * (WRITTEN + 2) - u32::from(self.asked[publisher]);
         }
-        for position in 0..self.end() {
-            left += if self.settled.has(position) {
-                u32::from(!self.cursor.settled.has(position))
-            } else if self.condemned.has(position) {
-                4 - u32::from(self.dead.has(self.event_at(position)))
-            } else if let Some(at) = self.buffer.iter().position(|p| *p == position) {
-                let first = if self.suspects.has(position) { 6 } else { 12 };
-                first + u32::from(at >= self.answers.len())
-            } else if self.suspects.has(position) {
-                10
-            } else {
-                FEED
-            };
+        left -= u32::from(self.written) * WRITTEN;
+        left += u32::from(self.burning);
+        for position in 0..self.shown_end() {
+            left += self.work_left_of(position);
         }
         left += u32::try_from(self.ghosts.iter().map(Vec::len).sum::<usize>()).expect("few");
         left + match self.circuit {
@@ -289,5 +364,44 @@ impl State {
             Circuit::HalfOpen => 1,
             Circuit::Closed => 0,
         }
+    }
+
+    /// What the refusals of poison cost: each copy of it is refused twice.
+    fn refusals_left(&self, poison: u8) -> u32 {
+        // The publisher writes one, or another one after a crash or a refused group.
+        let there = self.safe.has(poison) || self.group().contains(&poison);
+        let copies = (0..self.shown_end()).filter(|at| self.event_at(*at) == poison);
+        let refusals = copies.map(|at| {
+            let known = self.settled.has(at) || self.suspects.has(at);
+            match (self.in_buffer(at).is_some(), known) {
+                _ if self.condemned.has(at) => 0,
+                (false, true) if self.settled.has(at) => 0,
+                (_, true) => 1,
+                (_, false) => 2,
+            }
+        });
+        (refusals.sum::<u32>() + if there { 0 } else { 2 }) * REFUSAL
+    }
+
+    /// What one record still costs until the cursor says that it is settled.
+    fn work_left_of(&self, position: u8) -> u32 {
+        if let Some(at) = self.in_buffer(position) {
+            let last = self.settled.or(self.suspects).has(position);
+            return if last { 6 } else { 12 } + u32::from(at >= self.answers.len());
+        }
+        if self.settled.or(self.early).has(position) {
+            u32::from(!self.cursor.settled.has(position))
+        } else if self.condemned.has(position) {
+            4 - u32::from(self.dead.has(self.event_at(position)))
+        } else if self.suspects.has(position) {
+            10
+        } else {
+            FEED
+        }
+    }
+
+    fn in_buffer(&self, position: u8) -> Option<usize> {
+        let mut sent = self.buffer.iter();
+        sent.position(|sent| sent.position == position)
     }
 }

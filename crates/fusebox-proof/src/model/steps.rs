@@ -1,6 +1,6 @@
 //! What can happen next, and what it does.
 
-use super::state::{Answer, Circuit, Cursor, First, REQUESTS, SEGMENT, Set, State, WINDOW};
+use super::state::{Answer, Circuit, Cursor, First, REQUESTS, SEGMENT, Sent, Set, State, WINDOW};
 use super::{Mistake, Scenario};
 
 /// One step of anybody.
@@ -8,7 +8,9 @@ use super::{Mistake, Scenario};
 pub enum Step {
     /// A publisher appends its next event.
     Publish(usize),
-    /// The committer has written and synced all that was queued, and answers its publishers.
+    /// The committer has written all that was queued as one group; the drainer may have it.
+    Write,
+    /// The group is synced, and its publishers are answered.
     Commit,
     /// By mistake it answers them before.
     AnswerEarly,
@@ -20,6 +22,8 @@ pub enum Step {
     Hear,
     /// The cursor is written and synced, and segments that are done with are removed.
     SaveCursor,
+    /// The same, and it says for the first time that the positions of a refused group are used up.
+    SaveRefusal,
     /// The dead letter of a condemned record becomes durable.
     Bury,
     /// The condemned record is settled.
@@ -41,7 +45,7 @@ pub enum Step {
     /// survives up to some record, the cursor that was being saved is there or not, and removals of
     /// segments are undone or not.
     Crash {
-        /// Queued records that survive.
+        /// Records of the queue that survive.
         records: usize,
         /// Whether a cursor that says all that is settled survives.
         cursor: bool,
@@ -58,7 +62,7 @@ pub enum Step {
     Refuse,
     /// The producer has failed for good and is replaced.
     Fatal,
-    /// The sync of a group fails: its records are cut off and its publishers told so.
+    /// The sync of a group fails: its publishers are told that it was not accepted.
     FailCommit,
 }
 
@@ -87,12 +91,7 @@ pub(super) fn progress(scenario: &Scenario, state: &State, steps: &mut Vec<Step>
             steps.push(Step::Publish(publisher));
         }
     }
-    if !state.queue.is_empty() {
-        if scenario.makes(Mistake::SafeBeforeSync) && state.asked != [false; 2] {
-            steps.push(Step::AnswerEarly);
-        }
-        steps.push(Step::Commit);
-    }
+    commit(scenario, state, steps);
     if may_feed(scenario, state) {
         steps.push(Step::Feed);
     }
@@ -105,7 +104,7 @@ pub(super) fn progress(scenario: &Scenario, state: &State, steps: &mut Vec<Step>
     if state.cursor.settled != state.settled {
         steps.push(Step::SaveCursor);
     }
-    if let Some(position) = state.condemned.first() {
+    if let Some(position) = state.next_burial() {
         let buried = state.dead.has(state.event_at(position));
         let settled = state.settled.has(position);
         let hasty = scenario.makes(Mistake::SettledBeforeBuried);
@@ -133,6 +132,21 @@ pub(super) fn progress(scenario: &Scenario, state: &State, steps: &mut Vec<Step>
             steps.push(Step::GhostArrives(ghost));
         }
         steps.push(Step::GhostLost(ghost));
+    }
+}
+
+/// What the committer does: a group at a time, and none while one that was refused is not done with.
+fn commit(scenario: &Scenario, state: &State, steps: &mut Vec<Step>) {
+    if state.burning > 0 {
+        steps.push(Step::SaveRefusal);
+    } else if state.written > 0 {
+        steps.push(Step::Commit);
+        let asked = state.askers(scenario, state.group()) != [false; 2];
+        if asked && scenario.makes(Mistake::SafeBeforeSync) {
+            steps.push(Step::AnswerEarly);
+        }
+    } else if !state.queue.is_empty() {
+        steps.push(Step::Write);
     }
 }
 
@@ -175,7 +189,7 @@ pub(super) fn faults(state: &State, steps: &mut Vec<Step>) {
     if budget.fatal > 0 && !state.buffer.is_empty() {
         steps.push(Step::Fatal);
     }
-    if budget.failed_syncs > 0 && !state.queue.is_empty() {
+    if budget.failed_syncs > 0 && state.written > 0 {
         steps.push(Step::FailCommit);
     }
 }
@@ -201,6 +215,7 @@ fn may_feed(scenario: &Scenario, state: &State) -> bool {
 pub(super) fn apply(scenario: &Scenario, state: &State, step: Step) -> State {
     let mut next = state.clone();
     next.take(scenario, step);
+    next.forget_unaccepted();
     if next.up {
         // A request that is not on the wire yet and one that is lost on it come to the same.
         next.sent = next.buffer.len().min(REQUESTS);
@@ -212,9 +227,13 @@ impl State {
     fn take(&mut self, scenario: &Scenario, step: Step) {
         match step {
             Step::Publish(publisher) => self.publish(scenario, publisher),
+            Step::Write => self.written = u8::try_from(self.queue.len()).expect("few"),
             Step::Commit => {
-                self.records.append(&mut self.queue);
                 self.answer_publishers(scenario);
+                self.records
+                    .extend(self.queue.drain(..usize::from(self.written)));
+                self.written = 0;
+                self.settled = self.settled.or(std::mem::take(&mut self.early));
             }
             Step::AnswerEarly => self.answer_publishers(scenario),
             Step::Feed => self.feed(scenario),
@@ -227,15 +246,20 @@ impl State {
                 self.save_cursor();
                 self.remove_segments(self.cursor.settled);
             }
+            Step::SaveRefusal => {
+                self.use_up_positions();
+                self.save_cursor();
+                self.remove_segments(self.cursor.settled);
+            }
             Step::Bury => {
-                let position = self.condemned.first().expect("one is condemned");
+                let position = self.next_burial().expect("one is condemned");
                 self.dead.add(self.event_at(position));
                 if self.settled.has(position) {
                     self.condemned.remove(position);
                 }
             }
             Step::SettleBuried => {
-                let position = self.condemned.first().expect("one is condemned");
+                let position = self.next_burial().expect("one is condemned");
                 self.settled.add(position);
                 if self.dead.has(self.event_at(position)) {
                     self.condemned.remove(position);
@@ -250,9 +274,10 @@ impl State {
                     // And what is behind it has the wrong number.
                     self.ghosts[ghost].clear();
                 } else {
-                    self.topic.push(event);
+                    self.arrive(event);
                 }
                 self.ghosts.retain(|ghost| !ghost.is_empty());
+                self.ghosts.sort();
             }
             Step::GhostLost(ghost) => {
                 self.ghosts.remove(ghost);
@@ -294,8 +319,7 @@ impl State {
             }
             Step::FailCommit => {
                 self.budget.failed_syncs -= 1;
-                self.queue.clear();
-                self.asked = [false; 2];
+                self.refuse_group(scenario);
             }
         }
     }
@@ -328,24 +352,62 @@ impl State {
         }
     }
 
-    /// Tells the publishers that what they have asked for is safe.
+    /// Which publishers wait for an answer about one of these events.
+    fn askers(&self, scenario: &Scenario, events: &[u8]) -> [bool; 2] {
+        [0, 1].map(|publisher| {
+            let event = scenario.event(publisher, self.done[publisher]);
+            self.asked[publisher] && event.is_some_and(|event| events.contains(&event))
+        })
+    }
+
+    /// Tells the publishers of the group that it is safe.
     fn answer_publishers(&mut self, scenario: &Scenario) {
-        for publisher in 0..2 {
-            let Some(event) = scenario.event(publisher, self.done[publisher]) else {
-                continue;
-            };
-            if self.asked[publisher] {
-                self.asked[publisher] = false;
-                self.done[publisher] += 1;
-                self.safe.add(event);
-            }
+        let askers = self.askers(scenario, self.group());
+        for publisher in (0..2).filter(|publisher| askers[*publisher]) {
+            let event = scenario.event(publisher, self.done[publisher]);
+            self.safe.add(event.expect("it was asked for"));
+            self.asked[publisher] = false;
+            self.done[publisher] += 1;
         }
+    }
+
+    /// Tells the publishers of the group that it was not accepted. Its records may be on their way, and
+    /// what is reported of them must mean no others.
+    fn refuse_group(&mut self, scenario: &Scenario) {
+        let askers = self.askers(scenario, self.group());
+        for publisher in (0..2).filter(|publisher| askers[*publisher]) {
+            self.asked[publisher] = false;
+        }
+        if scenario.makes(Mistake::ReusedPositions) {
+            self.queue.drain(..usize::from(self.written));
+            self.early = Set::default();
+        } else {
+            self.burning = self.written;
+        }
+        self.written = 0;
+    }
+
+    /// The positions of a refused group count as settled, whatever becomes of its records.
+    fn use_up_positions(&mut self) {
+        let used_up = Set::below(self.shown_end()).without(Set::below(self.end()));
+        self.records
+            .extend(self.queue.drain(..usize::from(self.burning)));
+        self.burning = 0;
+        self.refused = self.refused.or(used_up);
+        for position in used_up.iter() {
+            self.note_unaccepted(self.event_at(position), position);
+        }
+        self.settled = self.settled.or(used_up);
+        self.suspects = self.suspects.without(used_up);
+        self.condemned = self.condemned.without(used_up);
+        self.early = Set::default();
     }
 
     fn feed(&mut self, scenario: &Scenario) {
         let position = self.next_to_feed().expect("there is one");
         self.in_flight.add(position);
-        self.buffer.push(position);
+        let event = self.event_at(position);
+        self.buffer.push(Sent { position, event });
         if scenario.makes(Mistake::SettledBeforeAcknowledged) {
             self.settled.add(position);
         }
@@ -353,7 +415,7 @@ impl State {
 
     /// The broker deals with the request for the buffer's record `index`.
     fn broker_takes(&mut self, scenario: &Scenario, index: usize) -> Answer {
-        let event = self.event_at(self.buffer[index]);
+        let event = self.buffer[index].event;
         // It looks at the record before it looks at its number.
         if scenario.poison == Some(event) {
             return Answer::Refused;
@@ -363,7 +425,7 @@ impl State {
         }
         // Below what it expects it has it already, and says so.
         if index >= self.processed {
-            self.topic.push(event);
+            self.arrive(event);
             self.processed = index + 1;
             if self.first == First::Nothing {
                 self.first = First::Taken;
@@ -374,7 +436,7 @@ impl State {
 
     fn hear(&mut self, scenario: &Scenario) {
         let answer = self.answers.remove(0);
-        let position = self.buffer.remove(0);
+        let position = self.buffer.remove(0).position;
         self.sent -= 1;
         self.in_flight.remove(position);
         // An answer is an answer: the cluster lives.
@@ -382,12 +444,16 @@ impl State {
         match answer {
             Answer::Taken => {
                 self.processed -= 1;
-                self.settled.add(position);
+                self.deliver(scenario, position);
                 self.suspects.remove(position);
                 self.first = First::Acknowledged;
                 if scenario.makes(Mistake::RemovedBeforeCursor) {
                     self.remove_segments(self.settled);
                 }
+            }
+            // Its group was refused before: there is nothing to try again or to bury.
+            Answer::Refused | Answer::Later if self.settled.has(position) => {
+                self.end_producer(scenario);
             }
             Answer::Refused if self.suspects.has(position) => {
                 self.suspects.remove(position);
@@ -399,6 +465,15 @@ impl State {
                 self.end_producer(scenario);
             }
             Answer::OutOfOrder => self.replace_producer(scenario, false),
+        }
+    }
+
+    /// Kafka has a record: it is settled, or will be when it is durable.
+    fn deliver(&mut self, scenario: &Scenario, position: u8) {
+        if position < self.end() || scenario.makes(Mistake::SettledAhead) {
+            self.settled.add(position);
+        } else if position < self.shown_end() {
+            self.early.add(position);
         }
     }
 
@@ -416,8 +491,8 @@ impl State {
         let at = self.answers.len();
         if scenario.makes(Mistake::NotIdempotent) {
             // The one behind it is taken, and it is sent again behind that.
-            let position = self.buffer.remove(at);
-            self.buffer.insert(self.sent - 1, position);
+            let record = self.buffer.remove(at);
+            self.buffer.insert(self.sent - 1, record);
             self.sent -= 1;
         } else if self.first != First::Nothing || self.sent == at + 1 {
             // Whatever is behind it has a number the broker does not expect: all again, in order.
@@ -436,13 +511,15 @@ impl State {
         let from = self.answers.len().max(self.processed);
         let wire: Vec<u8> = self.buffer[from.min(self.sent)..self.sent]
             .iter()
-            .map(|position| self.event_at(*position))
+            .map(|sent| sent.event)
             .collect();
         // Behind one that was refused a broker that counts takes nothing.
         let unheard = |answer: &Answer| matches!(answer, Answer::Refused | Answer::Later);
         let gap = refused || self.answers.iter().any(unheard);
         if !wire.is_empty() && (!gap || self.first == First::Nothing) {
             self.ghosts.push(wire);
+            // Which of them is older makes no difference.
+            self.ghosts.sort();
         }
         self.first = First::Nothing;
         self.sent = 0;
@@ -465,12 +542,14 @@ impl State {
     fn crash(&mut self, scenario: &Scenario, records: usize, cursor: bool, removals: bool) {
         self.leave_ghost(false);
         let handed_over = self.in_flight;
-        self.queue.truncate(records);
+        let lost = self.queue.split_off(records);
         if cursor {
             // It was being saved before the group was being written, for all we know.
             self.save_cursor();
         }
         self.records.append(&mut self.queue);
+        (self.written, self.burning) = (0, 0);
+        self.early = Set::default();
         self.buffer.clear();
         self.asked = [false; 2];
         self.in_flight = Set::default();
@@ -481,6 +560,9 @@ impl State {
             self.removed = self.removed_durably;
         }
         self.open(scenario, handed_over);
+        for event in lost {
+            self.note_unaccepted(event, self.end());
+        }
     }
 
     /// What opening makes of the files.

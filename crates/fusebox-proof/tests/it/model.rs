@@ -180,6 +180,36 @@ fn syncs_fail_and_the_process_dies() {
     holds("failed sync", scenario, &[DONE, DUPLICATE]);
 }
 
+#[test]
+fn syncs_fail_and_the_producer_is_replaced() {
+    let scenario = Scenario {
+        failed_syncs: 1,
+        fatal: 1,
+        ..events([2, 2], [3, 2])
+    };
+    holds("failed sync, new producer", scenario, &[DONE, DUPLICATE]);
+}
+
+#[test]
+fn syncs_fail_and_the_cluster_goes_away() {
+    let scenario = Scenario {
+        failed_syncs: 1,
+        outages: 1,
+        ..events([2, 2], [3, 2])
+    };
+    holds("failed sync, outage", scenario, &[DONE, DUPLICATE]);
+}
+
+#[test]
+fn syncs_fail_and_a_record_is_refused() {
+    let scenario = Scenario {
+        poison: Some(0),
+        failed_syncs: 1,
+        ..events([2, 1], [2, 2])
+    };
+    holds("failed sync, poison", scenario, &[DONE, BURIED]);
+}
+
 /// Explores until these properties have failed.
 fn caught(mistake: Mistake, scenario: Scenario, by: &[&'static str]) {
     let checker = scenario
@@ -297,4 +327,22 @@ fn beginning_behind_what_was_handed_over_is_caught() {
         ..Scenario::calm([2, 1])
     };
     caught(Mistake::ResumedBehindTheWindow, scenario, &[NEVER_LOST]);
+}
+
+#[test]
+fn giving_the_positions_of_a_refused_group_again_is_caught() {
+    let scenario = Scenario {
+        failed_syncs: 1,
+        ..Scenario::calm([1, 1])
+    };
+    caught(Mistake::ReusedPositions, scenario, &[NEVER_LOST]);
+}
+
+#[test]
+fn settling_before_the_sync_is_caught() {
+    let scenario = Scenario {
+        crashes: 1,
+        ..Scenario::calm([1, 1])
+    };
+    caught(Mistake::SettledAhead, scenario, &[NEVER_LOST]);
 }

@@ -2,12 +2,15 @@
 //!
 //! Its threads work while ours waits for them, and the one that makes files ahead is kept from the disk
 //! (they are made when they are needed then). So one operation is under way at a time and the same seed
-//! meets the same disk; the time it takes is simulated before and after.
+//! meets the same disk; the time it takes is simulated before and after. Only a group that is written waits
+//! for its sync while everything else goes on, so that its records are sent, acknowledged, refused and
+//! settled before they are durable.
 
 use std::fmt::Debug;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,6 +20,7 @@ use fusebox_journal::{AppendError, Burial, Entry, Journal, JournalConfig, OpenEr
 use fusebox_kafka::{Backlog, BacklogError, BacklogStats, DeadReason, Parked, Position, Record};
 use fusebox_proof::history::EventName;
 use fusebox_proof::publishing::record;
+use futures_util::FutureExt as _;
 use uuid::Uuid;
 
 use super::chance::Chance;
@@ -40,6 +44,61 @@ pub(super) struct Disk {
     chance: Mutex<Chance>,
     /// How long an operation may take.
     slow: Duration,
+    /// One record is appended at a time.
+    turn: tokio::sync::Mutex<()>,
+    gate: Arc<Gate>,
+    /// Records that were acknowledged before they were durable.
+    early: AtomicU64,
+}
+
+const LONG_SYNC: Duration = Duration::from_millis(200);
+
+/// Stops the thread that commits between the write of a group and its sync.
+#[derive(Debug, Default)]
+struct Gate {
+    state: Mutex<Passage>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Passage {
+    /// Nobody is there.
+    #[default]
+    Free,
+    /// A group is written.
+    Written,
+    /// Whoever comes goes on.
+    Open,
+}
+
+impl Gate {
+    /// What the thread that commits does.
+    fn stop(&self) {
+        let mut state = self.state.lock().unwrap();
+        if *state == Passage::Free {
+            *state = Passage::Written;
+            let wait = |state| self.changed.wait(state).unwrap();
+            while *state == Passage::Written {
+                state = wait(state);
+            }
+        }
+    }
+
+    fn is_written(&self) -> bool {
+        *self.state.lock().unwrap() == Passage::Written
+    }
+
+    fn let_on(&self, then: Passage) {
+        *self.state.lock().unwrap() = then;
+        self.changed.notify_all();
+    }
+}
+
+impl Drop for Disk {
+    /// The threads of a life that is over must end.
+    fn drop(&mut self) {
+        self.gate.let_on(Passage::Open);
+    }
 }
 
 fn config() -> JournalConfig {
@@ -67,6 +126,11 @@ impl Disk {
         });
         let journal = Journal::open_on(shown, "/journal", config())?;
         let inherited = journal.next_position().0;
+        let gate = Arc::<Gate>::default();
+        journal.on_write({
+            let gate = Arc::clone(&gate);
+            move || gate.stop()
+        });
         let slow = Duration::from_millis(if slow { 300 } else { 3 });
         Ok(Self {
             journal,
@@ -74,6 +138,9 @@ impl Disk {
             flaw,
             chance: Mutex::new(chance),
             slow,
+            turn: tokio::sync::Mutex::default(),
+            gate,
+            early: AtomicU64::new(0),
         })
     }
 
@@ -81,13 +148,33 @@ impl Disk {
         &self.journal
     }
 
+    pub(super) fn early(&self) -> u64 {
+        self.early.load(Ordering::Relaxed)
+    }
+
     async fn take_time(&self) {
         let time = self.chance.lock().unwrap().up_to(self.slow);
         tokio::time::sleep(time).await;
     }
 
-    /// Makes an event safe.
-    pub(super) async fn append(&self, event: EventName, size: usize) -> Result<(), AppendError> {
+    /// A sync, now and then so long that Kafka has answered before it is done.
+    async fn take_long(&self) {
+        let time = {
+            let mut chance = self.chance.lock().unwrap();
+            let rare = chance.one_in(4);
+            chance.up_to(if rare { LONG_SYNC } else { self.slow })
+        };
+        tokio::time::sleep(time).await;
+    }
+
+    /// Makes an event safe; `written` is called when it is written and not synced yet.
+    pub(super) async fn append(
+        &self,
+        event: EventName,
+        size: usize,
+        written: impl FnOnce(),
+    ) -> Result<(), AppendError> {
+        let _turn = self.turn.lock().await;
         self.take_time().await;
         let record = record("t", event, size);
         let admitted_at_ms = self.wall_clock();
@@ -97,7 +184,21 @@ impl Disk {
             admitted_at_ms,
             data: record.payload,
         };
-        let result = self.journal.append(entry).wait();
+        let mut append = self.journal.append(entry);
+        let result = loop {
+            if self.gate.is_written() {
+                written();
+                self.take_long().await;
+                self.gate.let_on(Passage::Free);
+                // Not awaited: the clock would run on, for a time that nobody knows.
+                break append.wait();
+            }
+            // Refused before anything was written.
+            if let Some(result) = (&mut append).now_or_never() {
+                break result;
+            }
+            std::thread::yield_now();
+        };
         self.take_time().await;
         result.map(drop)
     }
@@ -129,7 +230,12 @@ fn failed(
 impl Backlog for Disk {
     async fn peek(&self, after: Position, limit: usize) -> Result<Vec<Parked>, BacklogError> {
         self.take_time().await;
-        let page = self.journal.peek(to_journal(after), limit, 1 << 20);
+        let after = to_journal(after);
+        let recent = self.journal.peek_written(after, limit, 1 << 20);
+        let page = match recent {
+            Ok(None) => self.journal.peek(after, limit, 1 << 20),
+            recent => recent.map(Option::unwrap_or_default),
+        };
         let page = page.map_err(|error| failed("read", error))?;
         if self.flaw == Some(Flaw::SettledEarly) {
             let all: Vec<_> = page.iter().map(|stored| stored.position).collect();
@@ -148,12 +254,18 @@ impl Backlog for Disk {
     async fn settle(&self, positions: &[Position]) -> Result<(), BacklogError> {
         self.take_time().await;
         let positions: Vec<_> = positions.iter().map(|p| to_journal(*p)).collect();
+        let next = self.journal.next_position();
+        let early = positions.iter().filter(|position| **position >= next);
+        self.early
+            .fetch_add(early.count() as u64, Ordering::Relaxed);
         let settled = self.journal.settle(&positions).wait();
         self.take_time().await;
         settled.map_err(|error| failed("settle", error))
     }
 
     async fn bury(&self, position: Position, reason: &DeadReason) -> Result<(), BacklogError> {
+        // It would wait for the sync of a group that is written, and nobody else could go on.
+        let _turn = self.turn.lock().await;
         self.take_time().await;
         let burial = Burial {
             code: reason.code.clone(),

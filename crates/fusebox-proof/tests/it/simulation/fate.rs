@@ -36,7 +36,11 @@ pub(super) struct Outcome {
     cut_short: u64,
     dead: usize,
     refused: u64,
-    failed: u64,
+    pub(super) failed: u64,
+    /// Of those, such that had been shown to the drainer.
+    withdrawn: u64,
+    /// Records that Kafka had acknowledged before they were durable.
+    early: u64,
 }
 
 impl Outcome {
@@ -51,6 +55,17 @@ impl Outcome {
         self.dead += other.dead;
         self.refused += other.refused;
         self.failed += other.failed;
+        self.withdrawn += other.withdrawn;
+        self.early += other.early;
+    }
+
+    /// An append that was refused, before or after the record was shown.
+    fn note(&mut self, error: &AppendError, shown: bool) {
+        match error {
+            AppendError::NoSpace | AppendError::Full => self.refused += 1,
+            _ => self.failed += 1,
+        }
+        self.withdrawn += u64::from(shown);
     }
 
     pub(super) fn assert_eventful(&self) {
@@ -63,6 +78,8 @@ impl Outcome {
             (self.dead as u64, "dead letters"),
             (self.refused, "full disks"),
             (self.failed, "failed syncs"),
+            (self.withdrawn, "records refused after they were shown"),
+            (self.early, "records acknowledged before they were durable"),
         ] {
             assert!(count > 0, "there were no {what}");
         }
@@ -75,7 +92,8 @@ impl fmt::Display for Outcome {
             f,
             "{}; {} crashes ({} within the disk), {} failed producers, {} refused requests, \
              {} dead letters, \
-             {} appends refused by a full disk, {} by a failing one",
+             {} appends refused by a full disk, {} by a failing one ({} after they were shown), \
+             {} acknowledged before they were durable",
             self.verdict,
             self.crashes,
             self.cut_short,
@@ -83,7 +101,9 @@ impl fmt::Display for Outcome {
             self.turned_away,
             self.dead,
             self.refused,
-            self.failed
+            self.failed,
+            self.withdrawn,
+            self.early
         )
     }
 }
@@ -241,6 +261,7 @@ impl World {
                 "a task has ended by itself"
             );
         }
+        self.counts.lock().unwrap().early += disk.early();
         // Nothing more reaches the disk, not even what closing would write.
         self.fs.crash_at(self.fs.counts().steps);
         drop(disk);
@@ -293,7 +314,8 @@ impl World {
         while life.join_next().await.is_some() {}
         let log = self.cluster.log();
         let verdict = self.ledger.lock().unwrap().judge([&log], &dead);
-        let counts = std::mem::take(&mut *self.counts.lock().unwrap());
+        let mut counts = std::mem::take(&mut *self.counts.lock().unwrap());
+        counts.early += disk.early();
         Outcome {
             verdict,
             drained,
@@ -321,12 +343,18 @@ async fn publish(
         };
         let event = EventName { lane, number };
         let size = usize::try_from(chance.below(2_000)).unwrap();
-        while let Err(error) = disk.append(event, size).await {
-            match error {
-                AppendError::NoSpace | AppendError::Full => counts.lock().unwrap().refused += 1,
-                _ => counts.lock().unwrap().failed += 1,
-            }
+        loop {
+            let mut shown = false;
+            let written = || {
+                shown = true;
+                drainer.wake();
+            };
+            let Err(error) = disk.append(event, size, written).await else {
+                break;
+            };
+            counts.lock().unwrap().note(&error, shown);
             // Again with the same id: it may be there in spite of the answer.
+            ledger.lock().unwrap().refused(event);
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         ledger.lock().unwrap().safe(event);

@@ -43,7 +43,7 @@ fn no_fate_loses_reorders_or_stops_anything() {
             assert!(outcome.drained, "not drained in time: {outcome}");
             outcome.verdict.assert_complete_and_in_order();
             assert_eq!(outcome.verdict.unmarked, 0, "repetitions nobody can tell");
-            let cause = outcome.crashes + outcome.fatal + outcome.turned_away;
+            let cause = outcome.crashes + outcome.fatal + outcome.turned_away + outcome.failed;
             assert!(cause > 0 || outcome.verdict.duplicates == 0, "doubled");
             outcome
         }));
