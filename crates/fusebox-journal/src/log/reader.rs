@@ -173,7 +173,7 @@ impl Log {
     ) -> Option<Vec<Read>> {
         loop {
             let records = self.recent(after, limit, bytes)?;
-            if !records.is_empty() {
+            if !records.is_empty() || limit == 0 {
                 return Some(records);
             }
             let mut state = self.state();

@@ -54,6 +54,10 @@ fn what_is_written_is_shown_before_its_sync_to_who_asks_for_it() {
     assert_eq!(shown(&journal, Position::START), [0, 1]);
     assert_eq!(shown(&journal, positions[1]), [2]);
     assert_eq!(shown(&journal, Position(positions[1].0 + 1)), [0; 0]);
+    for after in [Position::START, positions[1]] {
+        let none = journal.peek_written(after, 0, 1 << 20).unwrap();
+        assert_eq!(none, Some(Vec::new()));
+    }
     assert_eq!(journal.stats().waiting, 2);
     gate.sync.send(()).unwrap();
     let position = append.wait().unwrap();
