@@ -13,6 +13,7 @@ mod inbox;
 mod lease;
 mod migrate;
 mod outbox;
+mod steady;
 
 use std::{
     collections::BTreeMap,
@@ -43,6 +44,7 @@ pub(crate) use inbox::read_dead_headers;
 pub use migrate::Migration;
 pub use outbox::{OutboxBacklog, OutboxBus};
 
+use self::steady::SteadyClock;
 use crate::{context::CallContext, service::ServiceId};
 
 /// What can go wrong with the store.
@@ -166,6 +168,7 @@ pub struct Store {
     observer: Arc<dyn PublishObserver>,
     drainer: watch::Sender<Option<Attached>>,
     outbox: Arc<OutboxState>,
+    clock: Arc<SteadyClock>,
 }
 
 /// The drainer behind the outbox, and its circuit.
@@ -231,6 +234,7 @@ impl Store {
                 bytes_limit: AtomicU64::new(u64::MAX),
                 refused: AtomicU64::new(0),
             }),
+            clock: Arc::new(SteadyClock::start()),
         }
     }
 
@@ -507,7 +511,8 @@ impl Store {
     }
 
     /// Forgets events that were applied more than `retention` ago, the oldest first and at most `most`;
-    /// answers how many. One that is delivered again after that is applied again.
+    /// answers how many. One that is delivered again after that is applied again, so a clock that is set ahead
+    /// while the process runs makes nothing forgotten sooner.
     ///
     /// # Errors
     /// When the database fails.
@@ -515,7 +520,7 @@ impl Store {
     /// # Cancel safety
     /// Dropped, it has forgotten all of them or none.
     pub async fn forget_applied(&self, retention: Duration, most: u32) -> Result<u64, StoreError> {
-        let horizon = now_ms().saturating_sub(millis(retention));
+        let horizon = self.clock.now_ms().saturating_sub(millis(retention));
         inbox::forget(&self.pool, self.dialect, horizon, most).await
     }
 
