@@ -90,7 +90,8 @@ pub enum AppendError {
     /// The journal is closing.
     #[error("the journal is closed")]
     Closed,
-    /// Write or sync failed; the next append begins a new segment.
+    /// Write or sync failed; the next append begins a new segment. The record may be kept all the same, and
+    /// whoever asks for what is not durable yet may have had it: append it again with the same id.
     #[error("the record could not be made durable")]
     Io(#[source] Arc<io::Error>),
 }

@@ -18,7 +18,8 @@ pub trait EventBus: Send + Sync {
     ///
     /// # Errors
     /// [`PublishError`] when the event is not safe. After [`PublishError::Backlog`] and
-    /// [`PublishError::Kafka`] it may be safe nevertheless: publish again with the same event id.
+    /// [`PublishError::Kafka`] it may be safe nevertheless, or come to Kafka yet: publish again with the same
+    /// event id. Two copies then carry no mark that one repeats the other; consumers tell by the id.
     ///
     /// # Cancel safety
     /// Dropping the future leaves open whether the event was taken, and harms no other event.

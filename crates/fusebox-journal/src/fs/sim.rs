@@ -75,7 +75,7 @@ struct State {
     capacity: Option<u64>,
     crash_at: Option<u64>,
     crashed: bool,
-    fail_syncs: BTreeSet<u64>,
+    fail_syncs: BTreeMap<u64, io::ErrorKind>,
     failing_syncs: bool,
     ignore_syncs: bool,
     sync_takes: Duration,
@@ -183,7 +183,7 @@ impl SimFs {
             capacity: None,
             crash_at: None,
             crashed: false,
-            fail_syncs: BTreeSet::new(),
+            fail_syncs: BTreeMap::new(),
             failing_syncs: false,
             ignore_syncs: false,
             sync_takes: Duration::ZERO,
@@ -261,7 +261,7 @@ impl SimFs {
             capacity: None,
             crash_at: None,
             crashed: false,
-            fail_syncs: BTreeSet::new(),
+            fail_syncs: BTreeMap::new(),
             failing_syncs: false,
             ignore_syncs: state.ignore_syncs,
             sync_takes: Duration::ZERO,
@@ -289,7 +289,7 @@ impl SimFs {
             capacity: state.capacity,
             crash_at: None,
             crashed: false,
-            fail_syncs: BTreeSet::new(),
+            fail_syncs: BTreeMap::new(),
             failing_syncs: false,
             ignore_syncs: state.ignore_syncs,
             sync_takes: state.sync_takes,
@@ -310,9 +310,14 @@ impl SimFs {
 
     /// The sync of a file number `n` from now (0 is the next one) fails with an I/O error.
     pub fn fail_sync_in(&self, n: u64) {
+        self.fail_sync_with(n, io::ErrorKind::Other);
+    }
+
+    /// The same with an error of this kind.
+    pub fn fail_sync_with(&self, n: u64, kind: io::ErrorKind) {
         let mut state = self.state();
         let at = state.counts.syncs + n;
-        state.fail_syncs.insert(at);
+        state.fail_syncs.insert(at, kind);
     }
 
     /// Every sync of a file fails until that is taken back.
@@ -610,7 +615,9 @@ impl SimFile {
         if state.ignore_syncs {
             return Ok(());
         }
-        if state.failing_syncs || state.fail_syncs.remove(&number) {
+        let failure = state.fail_syncs.remove(&number);
+        let failure = failure.or(state.failing_syncs.then_some(io::ErrorKind::Other));
+        if let Some(kind) = failure {
             // Like a kernel: the pages are clean now. Some reached the disk, the others are lost when
             // the power fails, whatever the next sync says.
             let mut random = state.random.clone();
@@ -618,7 +625,7 @@ impl SimFile {
             file.durable = file.lose_power(PowerLoss::Random, &mut random);
             file.pending.clear();
             state.random = random;
-            return Err(io::Error::other("simulated error of the disk"));
+            return Err(io::Error::new(kind, "simulated error of the disk"));
         }
         state.files[self.file].sync();
         Ok(())

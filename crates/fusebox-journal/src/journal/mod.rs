@@ -12,7 +12,7 @@ use crate::dead::DeadLetters;
 use crate::format::frame::NewRecord;
 use crate::format::tags;
 use crate::fs::{Fs, RealFs};
-use crate::log::Log;
+use crate::log::{Log, Read};
 use crate::pace::{Level, Pace};
 use crate::{
     AppendError, Burial, DeadLetter, DeadSummary, Entry, JournalConfig, JournalError, JournalStats,
@@ -197,8 +197,7 @@ impl Journal {
         bytes: usize,
     ) -> Result<Vec<Stored>, JournalError> {
         self.shared.check_open()?;
-        let read = self.shared.log.read(after.0, limit, bytes)?;
-        Ok(read.into_iter().map(|read| read.stored).collect())
+        Ok(stored(self.shared.log.read(after.0, limit, bytes)?))
     }
 
     /// Like [`peek`](Self::peek), without touching the disk: `None` when that would be needed. Does not
@@ -213,15 +212,14 @@ impl Journal {
         bytes: usize,
     ) -> Result<Option<Vec<Stored>>, JournalError> {
         self.shared.check_open()?;
-        let read = self.shared.log.recent(after.0, limit, bytes);
-        Ok(read.map(|read| read.into_iter().map(|read| read.stored).collect()))
+        Ok(self.shared.log.recent(after.0, limit, bytes).map(stored))
     }
 
     /// Records after `after` from memory, like [`peek_recent`](Self::peek_recent), and behind them those of
     /// the group that is written and **not durable yet**. For whoever would lose time by waiting for the sync
     /// and bears that such a record is refused after all: its `append` then fails, it is handed out no more,
-    /// and its position is never used again. Settling one is kept in mind until it is durable. Does not
-    /// block.
+    /// and its position is never used again. Settling one is kept in mind until it is durable. Of a written
+    /// group `bytes` bounds nothing; it has at most [`JournalConfig::max_group_bytes`]. Does not block.
     ///
     /// # Errors
     /// When the journal is closed.
@@ -232,8 +230,9 @@ impl Journal {
         bytes: usize,
     ) -> Result<Option<Vec<Stored>>, JournalError> {
         self.shared.check_open()?;
-        let read = self.shared.log.recent_or_written(after.0, limit, bytes);
-        Ok(read.map(|read| read.into_iter().map(|read| read.stored).collect()))
+        let log = &self.shared.log;
+        let read = log.recent_or_written(after.0, limit, bytes);
+        Ok(read.map(stored))
     }
 
     /// Calls `hook` when a group has been written, before its sync: [`peek_written`](Self::peek_written) has
@@ -342,6 +341,10 @@ impl Journal {
     pub fn close(&self) -> Result<(), JournalError> {
         self.threads.stop()
     }
+}
+
+fn stored(read: Vec<Read>) -> Vec<Stored> {
+    read.into_iter().map(|read| read.stored).collect()
 }
 
 fn read_owner(fs: &dyn Fs, path: &Path) -> String {

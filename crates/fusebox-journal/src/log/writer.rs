@@ -140,7 +140,8 @@ impl Log {
         if let Err(error) = tail.file.sync_data() {
             self.state().refuse_ahead();
             self.fail_tail(writer);
-            return Err(refusal(error));
+            // Whatever the reason, also a lack of space: nobody may take it for a record that went nowhere.
+            return Err(AppendError::Io(Arc::new(error)));
         }
         let took = self.fs.now().saturating_sub(started);
         let offset = tail.end;

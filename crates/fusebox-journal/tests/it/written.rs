@@ -1,5 +1,6 @@
 //! Records that are shown while they are synced.
 
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
@@ -133,6 +134,19 @@ fn a_position_that_was_shown_is_never_given_to_another_record() {
         journal.settle(&[refused]).wait().unwrap();
         assert_eq!(numbers(&all(&journal)), [0, 3]);
     }
+}
+
+/// A caller that hears of a lack of space may wait for room and append again, in the belief that nothing is
+/// there.
+#[test]
+fn a_lack_of_space_that_only_the_sync_tells_is_no_promise_that_nothing_is_there() {
+    let fs = SimFs::new(1);
+    let journal = open(&fs);
+    fill(&journal, 0, 1, 10);
+    made_ahead(&fs, &journal);
+    fs.fail_sync_with(0, ErrorKind::StorageFull);
+    let refused = journal.append(entry(1, 10)).wait();
+    assert!(matches!(refused, Err(AppendError::Io(_))), "{refused:?}");
 }
 
 /// A record that Kafka refuses before it is durable is a dead letter when it is.
