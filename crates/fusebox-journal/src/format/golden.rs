@@ -29,10 +29,8 @@ fn structures() -> Vec<(&'static str, Vec<u8>)> {
         ("record with tags", record(true)),
         ("cursor header", cursor().encode().to_vec()),
         ("cursor slot 0, empty", vec![0; 512]),
-        (
-            "cursor slot 1",
-            Slot::encode(1, 7, &runs(), TAIL, 4096).bytes,
-        ),
+        ("cursor slot 1", slot(&Runs::default())),
+        ("cursor slot with vacant runs", slot(&vacant())),
     ];
     #[cfg(feature = "encryption")]
     let all = [all, vec![("record, encrypted", encrypted())]].concat();
@@ -119,6 +117,19 @@ fn runs() -> Runs {
     runs
 }
 
+/// In the second run and the third.
+fn vacant() -> Runs {
+    let mut vacant = Runs::new(1000);
+    vacant.insert(1700, 1800);
+    vacant.insert(1_000_001, 1_000_002);
+    vacant
+}
+
+fn slot(vacant: &Runs) -> Vec<u8> {
+    let slot = Slot::encode(1, 7, (&runs(), vacant), TAIL, 4096);
+    slot.unwrap().bytes
+}
+
 const TAIL: TailMark = TailMark {
     number: 7,
     end: 1 << 20,
@@ -201,9 +212,24 @@ fn the_pinned_bytes_are_read() {
     let slot = Slot {
         generation: 7,
         settled: runs(),
+        vacant: Runs::new(1000),
         tail: TAIL,
     };
-    assert_eq!(Slot::decode(1, &pinned("cursor slot 1")), Some(slot));
+    assert_eq!(
+        Slot::decode(1, &pinned("cursor slot 1")),
+        Some(slot.clone())
+    );
+    // Told of whole runs.
+    let mut whole = Runs::new(1000);
+    whole.insert(1500, 2500);
+    whole.insert(1_000_000, 1_000_002);
+    assert_eq!(
+        Slot::decode(1, &pinned("cursor slot with vacant runs")),
+        Some(Slot {
+            vacant: whole,
+            ..slot
+        })
+    );
     assert_eq!(
         Slot::decode(0, &pinned("cursor slot 1")),
         None,

@@ -125,4 +125,9 @@ pub trait FsFile: Send + Sync + Debug {
     /// # Errors
     /// Like [`sync_data`](Self::sync_data).
     fn sync_all(&self) -> io::Result<()>;
+
+    /// Forgets what memory holds of the file and the disk has been given, so that what is read next is what
+    /// the disk has: after a sync that failed, memory may hold more than that. Where the system does not do
+    /// it, nothing happens.
+    fn forget_cached(&self) {}
 }

@@ -171,4 +171,13 @@ impl FsFile for RealFile {
     fn sync_all(&self) -> io::Result<()> {
         self.0.sync_all()
     }
+
+    fn forget_cached(&self) {
+        #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+        {
+            // A wish: that it is not granted makes nothing worse.
+            let advice = rustix::fs::Advice::DontNeed;
+            let _granted = rustix::fs::fadvise(&self.0, 0, None, advice);
+        }
+    }
 }

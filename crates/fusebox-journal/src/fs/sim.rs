@@ -27,6 +27,8 @@ pub struct SimCounts {
     pub writes: u64,
     /// Syncs of files, successful or not.
     pub syncs: u64,
+    /// Of those, the ones that failed.
+    pub failed_syncs: u64,
     /// Everything that changes or syncs the disk: the moments a crash can be put at.
     pub steps: u64,
 }
@@ -618,6 +620,7 @@ impl SimFile {
         let failure = state.fail_syncs.remove(&number);
         let failure = failure.or(state.failing_syncs.then_some(io::ErrorKind::Other));
         if let Some(kind) = failure {
+            state.counts.failed_syncs += 1;
             // Like a kernel: the pages are clean now. Some reached the disk, the others are lost when
             // the power fails, whatever the next sync says.
             let mut random = state.random.clone();
@@ -659,13 +662,15 @@ impl FsFile for SimFile {
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
         let died = state.step();
         if let Err(error) = died {
-            // The write that the power cut meets may have reached the disk in part.
+            // The write that the end meets may have been begun: then it may have reached the disk in part.
             if state
                 .crash_at
                 .is_some_and(|at| state.counts.steps == at + 1)
             {
                 state.counts.steps += 1;
-                state.files[self.file].write(offset, data);
+                if state.random.coin() {
+                    state.files[self.file].write(offset, data);
+                }
             }
             return Err(error);
         }
@@ -687,5 +692,13 @@ impl FsFile for SimFile {
 
     fn sync_all(&self) -> io::Result<()> {
         self.sync()
+    }
+
+    fn forget_cached(&self) {
+        let mut state = self.inner.lock();
+        let file = &mut state.files[self.file];
+        if file.pending.is_empty() {
+            file.cache.clone_from(&file.durable);
+        }
     }
 }

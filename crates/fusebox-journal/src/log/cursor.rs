@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use tracing::warn;
 
+use super::runs::Runs;
 use super::{Log, lock};
 use crate::JournalError;
 use crate::format::slot::{CursorHeader, EncodedSlot, Slot};
@@ -144,44 +145,56 @@ impl Log {
     pub(crate) fn save_cursor(&self) -> Result<(), JournalError> {
         let mut cursor = lock(&self.cursor);
         let (slot, version, settled, done) = {
-            let state = self.state();
+            let mut state = self.state();
             if state.version == state.saved_version {
                 return Ok(());
             }
-            let slot = Slot::encode(
-                cursor.slot,
-                cursor.generation + 1,
-                &state.settled,
-                state.synced,
-                cursor.header.slot_bytes as usize,
-            );
-            let done: Vec<u64> = (0..state.segments.len())
-                .filter(|index| {
-                    let segment = &state.segments[*index];
-                    let bound = state.bound(*index);
-                    state
-                        .tail
-                        .is_none_or(|(number, _)| number != segment.number)
-                        && state.settled.next_absent(segment.first) >= bound
-                        && bound <= slot.complete_below
-                })
-                .map(|index| state.segments[index].number)
-                .collect();
-            (slot, state.version, state.settled_count(), done)
+            let encode = |vacant: &Runs| {
+                Slot::encode(
+                    cursor.slot,
+                    cursor.generation + 1,
+                    (&state.settled, vacant),
+                    state.synced,
+                    cursor.header.slot_bytes as usize,
+                )
+            };
+            // What is removed must be settled in this slot and in all that come.
+            let mut done = state.done();
+            let mut vacant = state.vacant.clone();
+            vacant.insert(1, state.settled.watermark() + 1);
+            for (_, first, bound) in &done {
+                vacant.insert(*first, *bound);
+            }
+            let mut encoded = encode(&vacant);
+            if encoded.is_none() {
+                done.clear();
+                encoded = encode(&state.vacant);
+            } else {
+                state.vacant = vacant;
+            }
+            (encoded, state.version, state.settled_count(), done)
         };
         let started = self.fs.now();
-        if let Err(error) = cursor.write(self.fs.as_ref(), &self.dir, &slot) {
+        let written = slot
+            .ok_or_else(|| io::Error::other("no room in it for what it must say"))
+            .and_then(|slot| {
+                cursor.write(self.fs.as_ref(), &self.dir, &slot)?;
+                Ok(slot.unsaved)
+            });
+        let unsaved = written.map_err(|error| {
             self.state().counters.settle_failures += 1;
-            return Err(JournalError::io("write the cursor")(error));
-        }
+            JournalError::io("write the cursor")(error)
+        })?;
         let removed: Vec<_> = {
             let mut state = self.state();
             state.saved_version = version;
             state.saved_settled = settled;
             let took = self.fs.now().saturating_sub(started);
             state.counters.cursor_times.add(took);
-            state.unsaved = slot.unsaved;
-            let gone = state.segments.extract_if(.., |s| done.contains(&s.number));
+            state.unsaved = unsaved;
+            let gone = state
+                .segments
+                .extract_if(.., |s| done.iter().any(|d| d.0 == s.number));
             let removed: Vec<_> = gone.collect();
             for segment in &removed {
                 state.marks.forget(segment.number);

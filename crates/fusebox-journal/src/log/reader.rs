@@ -287,6 +287,7 @@ impl Log {
             state.tail = None;
         }
         let records = state.lose(segment.first, bound);
+        state.vacant.insert(segment.first, bound);
         state.counters.damaged_ranges += 1;
         drop(state);
         error!(

@@ -78,6 +78,7 @@ impl Log {
             segments,
             tail: None,
             settled: Runs::default(),
+            vacant: slot.vacant.clone(),
             // So that the cursor is written once: it then knows what was synced.
             version: 1,
             saved_version: 0,
@@ -164,10 +165,14 @@ impl Log {
             return Ok(());
         };
         let path = self.segment_path(&segment);
-        let scan = scan(file.as_ref(), &header, slot.tail).map_err(failed("read", &path))?;
         // After the death of a process the end of the tail may be in the page cache only, and so may
         // its name.
         let synced = file.sync_data().and_then(|()| self.fs.sync_dir(&self.dir));
+        if synced.is_ok() {
+            // What a sync that failed has left there is not on its way to the disk any more.
+            file.forget_cached();
+        }
+        let scan = scan(file.as_ref(), &header, slot.tail).map_err(failed("read", &path))?;
         if let Err(error) = &synced {
             warn!(%error, "tail not synced when opening, sealed");
         }

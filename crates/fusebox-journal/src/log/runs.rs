@@ -47,6 +47,12 @@ impl Runs {
         }
     }
 
+    /// Whether any position of `start..end` is in the set.
+    pub(crate) fn meets(&self, start: u64, end: u64) -> bool {
+        let above = self.above_it.range(..end).next_back();
+        start <= self.watermark || above.is_some_and(|(_, last)| *last > start)
+    }
+
     /// Adds `start..end`; returns how many were not in the set.
     pub(crate) fn insert(&mut self, start: u64, end: u64) -> u64 {
         let mut start = start.max(self.watermark + 1);
@@ -107,6 +113,10 @@ mod tests {
                     prop_assert_eq!(runs.contains(position), model.contains(&position));
                     let absent = (position..100).find(|p| !model.contains(p)).unwrap();
                     prop_assert_eq!(runs.next_absent(position), absent);
+                    for end in position + 1..position + 8 {
+                        let any = (position..end).any(|p| model.contains(&p));
+                        prop_assert_eq!(runs.meets(position, end), any);
+                    }
                 }
                 prop_assert!(!model.contains(&(runs.watermark() + 1)));
                 let mut last = runs.watermark();

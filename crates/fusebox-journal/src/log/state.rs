@@ -38,6 +38,8 @@ pub(crate) struct State {
     /// Records accepted since the log was opened, and what they take on disk by themselves.
     pub(crate) accepted: (u64, u64),
     pub(crate) settled: Runs,
+    /// Settled positions that every cursor must name: [`Slot::vacant`](crate::format::slot::Slot::vacant).
+    pub(crate) vacant: Runs,
     /// Counts changes of `settled`.
     pub(crate) version: u64,
     pub(crate) saved_version: u64,
@@ -109,6 +111,20 @@ impl State {
         self.segments.iter_mut().find(|s| s.number == number)
     }
 
+    /// The segments whose records are all settled, but for the tail: number, first position and the one
+    /// behind the last.
+    pub(crate) fn done(&self) -> Vec<(u64, u64, u64)> {
+        let tail = self.tail.map(|(number, _)| number);
+        let of = |index| {
+            let segment: &Segment = &self.segments[index];
+            let bound = self.bound(index);
+            let done =
+                tail != Some(segment.number) && self.settled.next_absent(segment.first) >= bound;
+            done.then_some((segment.number, segment.first, bound))
+        };
+        (0..self.segments.len()).filter_map(of).collect()
+    }
+
     /// Marks `start..end` as settled; returns how many were not.
     pub(crate) fn settle(&mut self, start: u64, end: u64) -> u64 {
         let new = self.settled.insert(start, end.min(self.next));
@@ -171,6 +187,7 @@ impl State {
         let first = self.next;
         self.next += ahead.records.len() as u64;
         self.settle(first, self.next);
+        self.vacant.insert(first, self.next);
         self.unsaved_refusal = true;
     }
 
