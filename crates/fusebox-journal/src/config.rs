@@ -32,7 +32,7 @@ pub struct JournalConfig {
     /// Bytes of recent records kept in memory for the reader: 16 MiB. 0 always reads the disk.
     pub cache_bytes: usize,
     /// Size of one slot of the cursor: 128 KiB. A multiple of 512 up to 16 MiB; fixed when the
-    /// directory is created.
+    /// directory is created. Settled records that have no room in it are delivered again after a crash.
     pub cursor_slot_bytes: u32,
     /// Copies of damaged ranges kept: 256 MiB. Beyond, damage is counted and not copied.
     pub quarantine_bytes: u64,

@@ -158,20 +158,22 @@ impl Log {
                     cursor.header.slot_bytes as usize,
                 )
             };
-            // What is removed must be settled in this slot and in all that come.
             let mut done = state.done();
-            let mut vacant = state.vacant.clone();
-            vacant.insert(1, state.settled.watermark() + 1);
-            for (_, first, bound) in &done {
-                vacant.insert(*first, *bound);
-            }
-            let mut encoded = encode(&vacant);
-            if encoded.is_none() {
-                done.clear();
-                encoded = encode(&state.vacant);
-            } else {
-                state.vacant = vacant;
-            }
+            let (encoded, vacant) = loop {
+                // What is removed must be settled in this slot and in all that come.
+                let mut vacant = state.vacant.clone();
+                vacant.insert(1, state.settled.watermark() + 1);
+                for (_, first, bound) in &done {
+                    vacant.insert(*first, *bound);
+                }
+                let encoded = encode(&vacant);
+                if encoded.is_some() || done.is_empty() {
+                    break (encoded, vacant);
+                }
+                // Some of them stay, until there is room.
+                done.truncate(done.len() / 2);
+            };
+            state.vacant = vacant;
             (encoded, state.version, state.settled_count(), done)
         };
         let started = self.fs.now();

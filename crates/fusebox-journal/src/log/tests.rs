@@ -167,6 +167,7 @@ impl World {
             }
             Op::BadSync(n) => self.fs.fail_sync_in(n.into()),
         }
+        self.doubt();
     }
 
     /// Appends records, of which every third or so is delivered while it is synced.
@@ -279,9 +280,14 @@ impl World {
         self.waiting = found;
     }
 
-    /// What one cursor says need not fit into the next.
     fn close(&mut self) {
-        let Some(log) = self.log.take() else {
+        self.doubt();
+        self.log = None;
+    }
+
+    /// What one cursor says above its watermark need not fit into the next, which may have been written.
+    fn doubt(&mut self) {
+        let Some(log) = &self.log else {
             return;
         };
         let state = log.state();
@@ -536,6 +542,38 @@ fn what_is_removed_stays_settled_however_many_runs_there_are() {
     // And a cursor that was read from the disk is no worse.
     world.apply(Op::Save);
     world.crash(PowerLoss::LoseAll, 0, None);
+}
+
+/// Every second segment is settled, and they are more than a slot can name: those it can are removed.
+#[test]
+fn segments_are_removed_as_far_as_the_cursor_has_room_for_them() {
+    let mut world = World::new(SimFs::new(9), config());
+    assert!(world.open());
+    world.early = u64::MAX;
+    for _ in 0..25 {
+        world.apply(Op::Append(255));
+    }
+    let before = firsts(&world);
+    let settled: Vec<u64> = before
+        .windows(2)
+        .skip(1)
+        .step_by(2)
+        .flat_map(|firsts| firsts[0]..firsts[1])
+        .collect();
+    world.settle(&settled);
+    world.apply(Op::Save);
+    let removed = before.len() - firsts(&world).len();
+    let all = (before.len() - 1) / 2;
+    assert!(removed >= 20 && removed < all, "{removed} of {all}");
+    for how in [PowerLoss::KeepAll, PowerLoss::LoseAll] {
+        world.crash(how, 0, None);
+        // All that is left is settled, and goes as far as there is room, too.
+        world.apply(Op::Settle(1));
+        world.apply(Op::Save);
+    }
+    world.apply(Op::SettleAll);
+    world.apply(Op::Save);
+    assert_eq!(firsts(&world).len(), 1);
 }
 
 #[test]
